@@ -1,0 +1,3 @@
+"""Lengths, gaps, resampling and segmentation: the one implementation, for training and for serving."""
+
+from __future__ import annotations

@@ -1,0 +1,195 @@
+"""One measurement as data: interleaved bursts of variants and idle on one device, raw samples kept.
+
+On disk a trial is a folder that needs no extra library:
+
+    trial.json        plan, conditions, meter, bundle, device; what `Trial.facts` holds
+    bursts.jsonl.gz   one line per burst: round, variant (null is idle), start, end, inferences, CPU time
+    raw.npz           `sample_time_s`, `sample_value` (the meter's trace) and `latency_s` (all bursts in order)
+
+Every figure of a report can be computed again from these three files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from greenup_runtime.errors import IntegrityFault
+
+SCHEMA = "greenup.trial"
+VERSION = 1
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MeterFacts:
+    """What a meter is, as it stands beside every joule.
+
+    `kind` is `counter` (values are joules since the meter was opened) or `power` (values are watts).
+    `scope` says what the sensor sees (`package`, `module`, `board`, `process`). `estimated` marks a
+    model instead of a sensor, `simulated` a fake or a replay; neither may pass as measured.
+    """
+
+    name: str
+    kind: Literal["counter", "power"]
+    scope: str
+    source: str
+    update_s: float
+    resolution: float = 0.0
+    estimated: bool = False
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Back-to-back inferences of one variant, or idle (`variant` is None), in one round.
+
+    `start_s` and `end_s` are on the device's monotonic clock, the one of the meter's samples.
+    `latency_s` has the shape [inferences] and is empty for idle.
+    """
+
+    round: int
+    variant: str | None
+    start_s: float
+    end_s: float
+    cpu_s: float
+    latency_s: FloatArray = field(repr=False)
+    discarded: str | None = None
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences ran in the burst; 0 for idle."""
+        return int(self.latency_s.size)
+
+    @property
+    def duration_s(self) -> float:
+        """Wall time from the first inference's start to the last one's end."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished measurement. `facts` holds conditions that differ by device (board, governor, threads…).
+
+    `trace` has the shape [samples, 2]: monotonic seconds, and joules or watts by `meter.kind`. It is
+    empty where no meter could be read, and `meter_reason` then says why.
+    """
+
+    id: str
+    bundle: str
+    device_id: str
+    started_at: str
+    variants: tuple[str, ...]
+    bursts: tuple[Burst, ...]
+    meter: MeterFacts | None
+    meter_reason: str | None
+    trace: FloatArray = field(repr=False)
+    facts: dict[str, Any]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were run; in each, every variant and idle had one burst."""
+        return 1 + max((burst.round for burst in self.bursts), default=-1)
+
+
+def save(trial: Trial, folder: Path) -> None:
+    """Write the three files of a trial into an existing, empty folder."""
+    head = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "id": trial.id,
+        "bundle": trial.bundle,
+        "device_id": trial.device_id,
+        "started_at": trial.started_at,
+        "variants": list(trial.variants),
+        "meter": asdict(trial.meter) if trial.meter else None,
+        "meter_reason": trial.meter_reason,
+        "facts": trial.facts,
+    }
+    (folder / "trial.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n")
+    with gzip.open(folder / "bursts.jsonl.gz", "wt", encoding="utf-8") as lines:
+        for burst in trial.bursts:
+            lines.write(json.dumps(_burst_line(burst)) + "\n")
+    latency = [burst.latency_s for burst in trial.bursts]
+    np.savez_compressed(
+        folder / "raw.npz",
+        sample_time_s=trial.trace[:, 0],
+        sample_value=trial.trace[:, 1],
+        latency_s=np.concatenate(latency) if latency else np.empty(0),
+    )
+
+
+def load(folder: Path) -> Trial:
+    """Read a trial's folder. Raises IntegrityFault where a file is missing, damaged or of a newer schema."""
+    try:
+        head = json.loads((folder / "trial.json").read_text())
+        lines = gzip.decompress((folder / "bursts.jsonl.gz").read_bytes()).decode().splitlines()
+        raw = np.load(io.BytesIO((folder / "raw.npz").read_bytes()), allow_pickle=False)
+        _check_schema(head)
+        return _assemble(head, [json.loads(line) for line in lines], raw)
+    except FileNotFoundError as error:
+        raise IntegrityFault(
+            f"trial {folder} lacks {Path(error.filename).name}", "name a trial's folder, or measure again"
+        ) from error
+    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        raise IntegrityFault(f"trial {folder} cannot be read: {error}", "measure again") from error
+
+
+def _burst_line(burst: Burst) -> dict[str, Any]:
+    return {
+        "round": burst.round,
+        "variant": burst.variant,
+        "start_s": burst.start_s,
+        "end_s": burst.end_s,
+        "cpu_s": burst.cpu_s,
+        "inferences": burst.inferences,
+        "discarded": burst.discarded,
+    }
+
+
+def _check_schema(head: dict[str, Any]) -> None:
+    if head.get("schema") != SCHEMA or int(head["version"]) > VERSION:
+        raise IntegrityFault(
+            f"not a trial that this version reads: {head.get('schema')} version {head.get('version')}",
+            "update greenup",
+        )
+
+
+def _assemble(head: dict[str, Any], lines: list[dict[str, Any]], raw: Any) -> Trial:
+    ends = np.cumsum([line["inferences"] for line in lines]).astype(int)
+    latency = np.asarray(raw["latency_s"], dtype=np.float64)
+    if latency.size != (ends[-1] if len(ends) else 0):
+        raise ValueError(f"bursts.jsonl.gz and raw.npz disagree: {latency.size} latencies")
+    bursts = tuple(
+        Burst(
+            round=line["round"],
+            variant=line["variant"],
+            start_s=line["start_s"],
+            end_s=line["end_s"],
+            cpu_s=line["cpu_s"],
+            discarded=line["discarded"],
+            latency_s=latency[end - line["inferences"] : end],
+        )
+        for line, end in zip(lines, ends, strict=True)
+    )
+    meter = MeterFacts(**head["meter"]) if head["meter"] else None
+    trace = np.column_stack([raw["sample_time_s"], raw["sample_value"]]).astype(np.float64)
+    return Trial(
+        id=head["id"],
+        bundle=head["bundle"],
+        device_id=head["device_id"],
+        started_at=head["started_at"],
+        variants=tuple(head["variants"]),
+        bursts=bursts,
+        meter=meter,
+        meter_reason=head["meter_reason"],
+        trace=trace,
+        facts=head["facts"],
+    )
