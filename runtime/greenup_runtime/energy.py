@@ -55,4 +55,7 @@ def burst_energy(trial: Trial, burst: Burst) -> WindowEnergy:
     """Gross energy of one burst of a trial."""
     if trial.meter is None:
         return WindowEnergy(None, 0.0, trial.meter_reason)
+    if burst.meter_fault is not None:
+        # Interpolating over a failed reading would spread a neighbour's joules over this burst.
+        return WindowEnergy(None, 0.0, burst.meter_fault)
     return window_energy(trial.trace, trial.meter, burst.start_s, burst.end_s)

@@ -52,7 +52,8 @@ class Burst:
     """Back-to-back inferences of one variant, or idle (`variant` is None), in one round.
 
     `start_s` and `end_s` are on the device's monotonic clock, the one of the meter's samples.
-    `latency_s` has the shape [inferences] and is empty for idle.
+    `latency_s` has the shape [inferences] and is empty for idle. `discarded` says why the whole burst does not
+    count, `meter_fault` why its energy does not.
     """
 
     round: int
@@ -62,6 +63,7 @@ class Burst:
     cpu_s: float
     latency_s: FloatArray = field(repr=False)
     discarded: str | None = None
+    meter_fault: str | None = None
 
     @property
     def inferences(self) -> int:
@@ -151,6 +153,7 @@ def _burst_line(burst: Burst) -> dict[str, Any]:
         "cpu_s": burst.cpu_s,
         "inferences": burst.inferences,
         "discarded": burst.discarded,
+        "meter_fault": burst.meter_fault,
     }
 
 
@@ -175,6 +178,7 @@ def _assemble(head: dict[str, Any], lines: list[dict[str, Any]], raw: Any) -> Tr
             end_s=line["end_s"],
             cpu_s=line["cpu_s"],
             discarded=line["discarded"],
+            meter_fault=line["meter_fault"],
             latency_s=latency[end - line["inferences"] : end],
         )
         for line, end in zip(lines, ends, strict=True)

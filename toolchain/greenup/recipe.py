@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from greenup_runtime.errors import RecipeFault
+import tomllib
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from greenup_runtime.errors import RecipeFault
 
 VariantName = Literal["fp32", "int8", "pruned", "pruned-int8"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -151,8 +152,11 @@ class Recipe(_Section):
         return self
 
     def digest(self) -> str:
-        """Hex digest of what the recipe asks for; layout and comments of the file do not count."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Hex digest of what the recipe asks for; the file's layout and the place of the data do not count."""
+        table = self.model_dump(mode="json")
+        if self.data.path is not None:
+            table["data"]["path"] = self.data.path.name
+        text = json.dumps(table, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,0 +1,1 @@
+"""Records of the devices, stored on the host."""

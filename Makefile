@@ -1,0 +1,50 @@
+# Everything happens in .venv; `make PYTHON=python3.12 …` picks another Python (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+MARK := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint fix types docs bench install clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(MARK): pyproject.toml hatch_build.py runtime/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'error: greenup needs Python 3.11 or newer'; echo 'hint: make PYTHON=python3.11 …'; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt hatchling build editables
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e ./runtime
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+install: $(MARK)  ## create .venv and install greenup and its tools
+
+demo: $(MARK)  ## run the whole loop on real data: train, compress, push, measure, report
+	$(BIN)/greenup build-and-push examples/acsf1.toml --device local
+
+test: $(MARK)  ## run the default tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(MARK)  ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(MARK)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(MARK)  ## repair what can be repaired by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(MARK)  ## write the generated parts of docs/ again
+	$(BIN)/python docs/generate.py
+
+bench: $(MARK)  ## measure the compression of a small model; prints a table and writes JSON
+	$(BIN)/python benchmarks/variants.py
+
+clean:  ## remove what was installed and built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out

@@ -1,0 +1,155 @@
+"""`greenup-runner`: the on-device program. People get text or `--json`; the host asks for framed answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from greenup_runtime import __version__, commands, wire
+from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
+from greenup_runtime.store import Store, default_home
+
+ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
+
+
+def main() -> None:
+    """Entry point of `greenup-runner`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one verb and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        answer = _answer(arguments)
+    except GreenupError as fault:
+        return _fail(arguments, fault)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+    _print(arguments, answer)
+    return 0
+
+
+def _answer(arguments: argparse.Namespace) -> Any:
+    try:
+        return arguments.verb(arguments, Store(arguments.home))
+    except OSError as error:
+        raise DeviceFault(f"{error.strerror or error}: {error.filename or arguments.home}") from error
+
+
+def _fail(arguments: argparse.Namespace, fault: GreenupError) -> int:
+    if arguments.framed:
+        sys.stdout.buffer.write(wire.encode_fault(fault))
+    else:
+        print(f"error: {fault.message}", file=sys.stderr)
+        if fault.hint:
+            print(f"hint: {fault.hint}", file=sys.stderr)
+    return fault.exit_code
+
+
+def _print(arguments: argparse.Namespace, answer: Any) -> None:
+    if isinstance(answer, bytes):
+        sys.stdout.buffer.write(wire.encode("bytes", answer) if arguments.framed else answer)
+    elif arguments.framed:
+        sys.stdout.buffer.write(wire.encode_json(answer))
+    elif arguments.json:
+        print(json.dumps(answer))
+    else:
+        print("\n".join(_lines(answer)))
+
+
+def _lines(value: Any, indent: str = "") -> list[str]:
+    """JSON for eyes: one `key: value` a line, lists as dashes."""
+    if isinstance(value, dict):
+        lines = []
+        for key, item in value.items():
+            nested = isinstance(item, (dict, list)) and item
+            lines += (
+                [f"{indent}{key}:", *_lines(item, indent + "  ")] if nested else [f"{indent}{key}: {_text(item)}"]
+            )
+        return lines
+    if isinstance(value, list):
+        lines = []
+        for item in value:
+            head, *rest = _lines(item, indent + "  ") or [""]
+            lines += [f"{indent}- {head.strip()}", *rest]
+        return lines
+    return [f"{indent}{_text(value)}"]
+
+
+def _text(value: Any) -> str:
+    return "—" if value is None or value in ({}, []) else str(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="greenup-runner", description="Serve a greenup bundle on this device and log its energy."
+    )
+    parser.add_argument("--version", action="version", version=f"greenup-runner {__version__}")
+    parser.add_argument("--home", type=Path, default=default_home(), help="data folder of the runner")
+    root = Path(os.environ.get(ROOT_VARIABLE, "/"))
+    parser.add_argument("--root", type=Path, default=root, help="folder below which sysfs and procfs are read")
+    style = parser.add_mutually_exclusive_group()
+    style.add_argument("--json", action="store_true", help="print the answer as JSON")
+    style.add_argument("--framed", action="store_true", help=argparse.SUPPRESS)
+    _add_verbs(parser.add_subparsers(required=True, metavar="VERB"))
+    return parser
+
+
+def _add_verbs(verbs: Any) -> None:
+    _verb(verbs, "hello", commands.hello, "say which runner and device this is")
+    _verb(verbs, "status", commands.status, "say what serves here")
+    _verb(verbs, "meters", commands.meters, "list the meters of this device, with a reading or the reason")
+    _verb(verbs, "trust", commands.trust, "trust the signer on stdin, if none is trusted yet")
+    _verb(verbs, "wanted", commands.wanted, "of the blobs on stdin, list those this device lacks")
+    _verb(verbs, "install", commands.install, "store the bundle that arrives as a tar on stdin")
+    prove = _verb(verbs, "prove", commands.prove, "check an installed bundle with its golden samples")
+    prove.add_argument("bundle", help="digest of the bundle")
+    commit = _verb(verbs, "commit", commands.commit, "let the signed selection on stdin serve")
+    for parser in (prove, commit):
+        parser.add_argument("--allow-unsigned", action="store_true", help="accept what nobody signed")
+    rollback = _verb(verbs, "rollback", commands.rollback, "let what served before serve again")
+    rollback.add_argument("--cause", default="asked for by hand", help="why; kept in the status")
+    infer = _verb(verbs, "infer", commands.infer, "classify one recording with the variant that serves")
+    infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
+    infer.add_argument("--variant", help="use this variant instead of the one that serves")
+    _add_record_verbs(verbs)
+    _add_job_verbs(verbs)
+
+
+def _add_record_verbs(verbs: Any) -> None:
+    listing = _verb(verbs, "records", commands.records_since, "list the records that no host has taken yet")
+    listing.add_argument("--since", type=int, default=0, help="only those after this sequence number")
+    ack = _verb(verbs, "acknowledge", commands.records_ack, "forget records that the host has stored")
+    ack.add_argument("spool", help="uuid of the spool")
+    ack.add_argument("seq", type=int, help="highest sequence number stored")
+
+
+def _add_job_verbs(verbs: Any) -> None:
+    job = verbs.add_parser("job", help="long work that outlives the link", description="Long work.")
+    actions = job.add_subparsers(required=True, metavar="ACTION")
+    _verb(actions, "start", commands.job_start, "begin the measurement whose request is on stdin")
+    for name, verb, text in (
+        ("status", commands.job_status, "say how far a job is"),
+        ("fetch", commands.job_fetch, "write a finished job's files as a tar"),
+        ("cancel", commands.job_cancel, "stop a job"),
+        ("run", commands.job_run, "the job's own process"),
+    ):
+        _verb(actions, name, verb, text).add_argument("job", help="id of the job")
+
+
+def _verb(verbs: Any, name: str, verb: commands.Verb, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""What each verb of `greenup-runner` does: values in, a JSON value or bytes out; printing is cli.py's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from greenup_runtime import __version__, cpu, wire
+from greenup_runtime.errors import GreenupError, UsageFault
+from greenup_runtime.store import Store
+
+Answer = Any
+Verb = Callable[[argparse.Namespace, Store], Any]
+
+
+def hello(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Who answers: protocol, versions, device; imports nothing heavy."""
+    return {
+        "protocol": wire.PROTOCOL,
+        "runtime": __version__,
+        "onnxruntime": metadata.version("onnxruntime"),
+        "python": platform.python_version(),
+        "architecture": platform.machine(),
+        "device": store.device_id,
+        "home": str(store.home),
+        "cpu": cpu.model_name(arguments.root),
+        "isa": list(cpu.isa_features(arguments.root)),
+    }
+
+
+def status(_arguments: argparse.Namespace, store: Store) -> Answer:
+    """What serves, since which selection, and how many records wait."""
+    state = store.state()
+    with store.spool() as spool:
+        depth, dropped = spool.depth(), spool.dropped
+    return {**state, "device": store.device_id, "records": depth, "records_dropped": dropped}
+
+
+def trust(_arguments: argparse.Namespace, store: Store) -> Answer:
+    """Take a line of an allowed-signers file from stdin, if no signer is trusted yet."""
+    return {"changed": store.trust(sys.stdin.read())}
+
+
+def wanted(_arguments: argparse.Namespace, store: Store) -> Answer:
+    """Of the blobs named on stdin (a JSON list), those this device lacks."""
+    return {"missing": store.missing(_stdin_json(list))}
+
+
+def install(_arguments: argparse.Namespace, store: Store) -> Answer:
+    """Store the bundle that arrives as a tar on stdin."""
+    return {"bundle": store.install(sys.stdin.buffer).digest}
+
+
+def prove(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Check an installed bundle: signature, bytes, memory, CPU features, golden samples."""
+    from greenup_runtime.proof import prove as prove_bundle
+
+    bundle, signature = store.bundle(arguments.bundle)
+    proof = prove_bundle(
+        bundle,
+        signature,
+        store.allowed_signers,
+        allow_unsigned=arguments.allow_unsigned,
+        root=arguments.root,
+    )
+    return asdict(proof)
+
+
+def commit(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Let a signed selection (JSON on stdin) serve from now on."""
+    envelope = _stdin_json(dict)
+    selection = envelope.get("selection", {})
+    store.commit(selection, envelope.get("signature"), allow_unsigned=arguments.allow_unsigned)
+    return {"serving": selection}
+
+
+def rollback(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Let what served before serve again."""
+    return {"serving": store.rollback(arguments.cause), "cause": arguments.cause}
+
+
+def infer(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Classify one recording: a JSON list, or a list of channels, from a file or stdin."""
+    import numpy as np
+
+    from greenup_runtime import engine, records
+    from greenup_runtime.preprocess import to_windows
+
+    bundle, variant = store.serving()
+    series = _series(arguments.file)
+    loaded = engine.load(bundle, arguments.variant or variant)
+    windows = to_windows(series, bundle.policy)
+    before_s = time.perf_counter()
+    probabilities = loaded.infer(windows)
+    latency_s = (time.perf_counter() - before_s) / len(windows)
+    why = "a single inference is shorter than a meter can resolve"
+    record = records.single(bundle.digest, arguments.variant or variant, store.device_id, latency_s, why)
+    with store.spool() as spool:
+        spool.append([record] * len(windows))
+    best = np.argmax(probabilities, axis=1)
+    return {
+        "bundle": bundle.digest,
+        "variant": arguments.variant or variant,
+        "labels": [bundle.classes[index] for index in best],
+        "probabilities": [dict(zip(bundle.classes, map(float, row), strict=True)) for row in probabilities],
+        "latency_s": latency_s,
+    }
+
+
+def meters(arguments: argparse.Namespace, _store: Store) -> Answer:
+    """Every meter of this device with a reading, or the reason why it cannot be used."""
+    from greenup_runtime.meters import MeterOptions, survey
+
+    return {"meters": survey(MeterOptions(root=arguments.root))}
+
+
+def records_since(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Records after a sequence number, oldest first."""
+    with store.spool() as spool:
+        return {"spool": spool.uuid, "device": store.device_id, "records": spool.since(arguments.since)}
+
+
+def records_ack(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Forget records that the host has stored durably."""
+    with store.spool() as spool:
+        if spool.uuid != arguments.spool:
+            raise UsageFault("the acknowledgement is for another spool than this device's")
+        return {"forgotten": spool.acknowledge(arguments.seq)}
+
+
+def job_start(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Begin the measurement whose request (JSON) is on stdin."""
+    from greenup_runtime import jobs, trials
+
+    request = _stdin_json(dict)
+    trials.check_request(request)
+    return {"job": jobs.start(store, request, arguments.root).id}
+
+
+def job_status(arguments: argparse.Namespace, store: Store) -> Answer:
+    """How far a job is."""
+    from greenup_runtime import jobs
+
+    return jobs.find(store, arguments.job).status()
+
+
+def job_fetch(arguments: argparse.Namespace, store: Store) -> bytes:
+    """A finished job's files as a tar."""
+    from greenup_runtime import jobs
+
+    return jobs.find(store, arguments.job).fetch()
+
+
+def job_cancel(arguments: argparse.Namespace, store: Store) -> Answer:
+    """Stop a job."""
+    from greenup_runtime import jobs
+
+    jobs.find(store, arguments.job).cancel()
+    return {"cancelled": arguments.job}
+
+
+def job_run(arguments: argparse.Namespace, store: Store) -> Answer:
+    """The job's own process: measure, and leave the result or the fault in the job's folder."""
+    from greenup_runtime import jobs, trials
+
+    job = jobs.find(store, arguments.job)
+    try:
+        trials.measure_bundle(store, job.request(), job.progress, job.result, arguments.root)
+    except GreenupError as fault:
+        job.finish(fault)
+        raise
+    job.finish()
+    return {"job": job.id}
+
+
+def _stdin_json(kind: type) -> Any:
+    try:
+        value = json.load(sys.stdin)
+    except ValueError as error:
+        raise UsageFault(f"stdin does not hold JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise UsageFault(f"stdin holds a JSON {type(value).__name__}, a {kind.__name__} is needed")
+    return value
+
+
+def _series(file: str) -> Any:
+    import numpy as np
+
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        series = np.array(json.loads(text), dtype=np.float32)
+    except (OSError, ValueError) as error:
+        raise UsageFault(
+            f"{file} does not hold a recording: {error}", "write a JSON list of samples, or one list per channel"
+        ) from error
+    return series[None] if series.ndim == 1 else series

@@ -1,0 +1,43 @@
+"""What every meter offers.
+
+A meter is opened by its module's `open_meter`, which raises MeterFault with the reason where this device has
+none, and is then read as often as its facts say is worth it. A counter returns joules since it was opened; a
+power meter watts at this moment. A meter never returns a guess: what cannot be read raises MeterFault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from greenup_runtime.clock import Clock, SystemClock
+from greenup_runtime.trial import MeterFacts
+
+
+class Meter(Protocol):
+    """A source of energy or power on the device."""
+
+    facts: MeterFacts
+
+    def read(self) -> float:
+        """Joules since the meter was opened (counter) or watts now (power)."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the meter holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeterOptions:
+    """Where and how to look for a meter.
+
+    `root` is the folder below which sysfs, procfs and devices are read; `estimate` holds the target's power
+    coefficients; `argument` is what stood behind the colon of `--meter name:argument`.
+    """
+
+    root: Path = Path("/")
+    estimate: dict[str, Any] = field(default_factory=dict)
+    argument: str | None = None
+    clock: Clock = field(default_factory=SystemClock)

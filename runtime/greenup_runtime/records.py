@@ -1,0 +1,79 @@
+"""One inference as logged: when, which bundle and variant, latency, energy or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from greenup_runtime.energy import burst_energy
+from greenup_runtime.trial import Burst, Trial
+
+SCHEMA = "greenup.record/1"
+MAX_PER_BURST = 20
+
+
+def single(bundle: str, variant: str, device_id: str, latency_s: float, reason: str) -> dict[str, Any]:
+    """A record of one inference outside any trial, without energy and with the reason why."""
+    return {
+        "schema": SCHEMA,
+        "device": device_id,
+        "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        "bundle": bundle,
+        "variant": variant,
+        "latency_s": latency_s,
+        "stands_for": 1,
+        "energy_j": None,
+        "method": "none",
+        "reason": reason,
+    }
+
+
+def of_trial(trial: Trial) -> Iterator[dict[str, Any]]:
+    """Records of a trial's inferences: an even sample of each burst, each saying how many it stands for.
+
+    An inference's energy is its burst's energy shared out by time (`apportioned`).
+    """
+    for burst in trial.bursts:
+        if burst.variant is not None and burst.inferences:
+            yield from _of_burst(trial, burst)
+
+
+def _of_burst(trial: Trial, burst: Burst) -> Iterator[dict[str, Any]]:
+    window = burst_energy(trial, burst)
+    picked = np.unique(np.linspace(0, burst.inferences - 1, MAX_PER_BURST).round().astype(int))
+    ends_s = np.cumsum(burst.latency_s)
+    began = datetime.fromisoformat(trial.started_at)
+    weights = np.diff(np.append(picked, burst.inferences))
+    first_s = trial.bursts[0].start_s
+    for index, weight in zip(picked, weights, strict=True):
+        at = began + timedelta(seconds=burst.start_s - first_s + float(ends_s[index]))
+        latency_s = float(burst.latency_s[index])
+        share = latency_s / float(ends_s[-1])
+        yield {
+            "schema": SCHEMA,
+            "device": trial.device_id,
+            "time": at.isoformat(timespec="milliseconds"),
+            "bundle": trial.bundle,
+            "variant": burst.variant,
+            "trial": trial.id,
+            "latency_s": latency_s,
+            "stands_for": int(weight),
+            **_energy_fields(trial, window.energy_j, share, window.reason),
+        }
+
+
+def _energy_fields(trial: Trial, burst_energy_j: float | None, share: float, reason: str | None) -> dict[str, Any]:
+    if burst_energy_j is None or trial.meter is None:
+        return {"energy_j": None, "method": "none", "reason": reason}
+    return {
+        "energy_j": burst_energy_j * share,
+        "method": "apportioned",
+        "source": trial.meter.source,
+        "scope": trial.meter.scope,
+        "update_s": trial.meter.update_s,
+        "estimated": trial.meter.estimated,
+        "simulated": trial.meter.simulated,
+    }

@@ -1,0 +1,56 @@
+"""Verify SSH signatures, as git does: `ssh-keygen -Y verify` against an allowed-signers file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from greenup_runtime.errors import DeviceFault, IntegrityFault
+
+NAMESPACE = "greenup"
+UNSIGNED_HINT = "sign the bundle on the host (`greenup build` does), or allow it with --allow-unsigned"
+
+
+def ssh_keygen() -> str:
+    """Path of ssh-keygen. Raises DeviceFault where it is not installed."""
+    found = shutil.which("ssh-keygen")
+    if found is None:
+        raise DeviceFault("ssh-keygen is not installed, signatures cannot be checked", "install openssh-client")
+    return found
+
+
+def verify(payload: bytes, signature: str | None, allowed_signers: Path) -> str:
+    """Check a signature and return the signer's name.
+
+    Raises IntegrityFault for no signature, an unknown signer, or bytes that were altered.
+    """
+    if not signature:
+        raise IntegrityFault("there is no signature", UNSIGNED_HINT)
+    if not allowed_signers.exists():
+        raise IntegrityFault("this device trusts no signer yet", "the host's first push installs its key")
+    with tempfile.TemporaryDirectory() as folder:
+        signature_file = Path(folder) / "sig"
+        signature_file.write_text(signature)
+        signer = _find_signer(signature_file, allowed_signers)
+        command = [ssh_keygen(), "-Y", "verify", "-n", NAMESPACE, "-I", signer]
+        command += ["-f", str(allowed_signers), "-s", str(signature_file)]
+        done = subprocess.run(command, input=payload, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise IntegrityFault(
+            "the signature does not match the bytes: they were altered after signing", UNSIGNED_HINT
+        )
+    return signer
+
+
+def _find_signer(signature_file: Path, allowed_signers: Path) -> str:
+    command = [ssh_keygen(), "-Y", "find-principals", "-s", str(signature_file), "-f", str(allowed_signers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    names = done.stdout.split()
+    if done.returncode != 0 or not names:
+        raise IntegrityFault(
+            "the signer is not among those this device trusts",
+            f"add the signer's public key to {allowed_signers}",
+        )
+    return names[0]

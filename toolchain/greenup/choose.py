@@ -1,0 +1,52 @@
+"""Which variant serves: the least energy (or, without a meter, time) within the budget, never a slower one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greenup.result import VariantResult
+
+
+def choose(rows: Sequence[VariantResult], baseline: str, budget: Mapping[str, Any]) -> tuple[str, str]:
+    """The chosen variant's name and the reason in a sentence.
+
+    Accuracy is judged on validation cases against the baseline's. A candidate must be faster than the baseline
+    with its whole interval, and with a real meter also save energy with its whole interval.
+    """
+    by_name = {row.name: row for row in rows}
+    allowed = float(budget["accuracy_drop_points"])
+    floor = by_name[baseline].validation.value - allowed / 100
+    candidates = [row for row in rows if row.name != baseline]
+    accurate = [row for row in candidates if row.validation.value >= floor]
+    better = [row for row in accurate if _wins(row)]
+    if not better:
+        return baseline, _why_none(candidates, accurate, allowed)
+    best = max(better, key=_gain)
+    drop = 100 * (by_name[baseline].validation.value - best.validation.value)
+    gain = "least energy" if best.greenup else "fastest"
+    lost = f"{drop:.1f} points below" if drop > 0 else f"{-drop:.1f} points above"
+    return best.name, (
+        f"{gain} of {len(better)} winning variants; on validation data {lost} {baseline}, "
+        f"within the budget of {allowed:g} points"
+    )
+
+
+def _wins(row: VariantResult) -> bool:
+    faster = row.speedup is not None and row.speedup.low > 1
+    return faster and (row.greenup is None or row.greenup.low > 1)
+
+
+def _gain(row: VariantResult) -> float:
+    ratio = row.greenup or row.speedup
+    return ratio.value if ratio else 0.0
+
+
+def _why_none(candidates: Sequence[VariantResult], accurate: Sequence[VariantResult], allowed: float) -> str:
+    if not candidates:
+        return "there is no other variant"
+    if all(row.speedup is None for row in candidates):
+        return "nothing was measured yet"
+    if not accurate:
+        return f"no other variant keeps accuracy within {allowed:g} points on validation data"
+    return "no variant within the accuracy budget is proven better"

@@ -1,0 +1,53 @@
+"""`greenup measure`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from greenup.cli import options
+
+
+@click.command("measure")
+@options.out_argument
+@options.device_option
+@options.measure_options
+@click.option("--burst-s", type=click.FloatRange(min=0, min_open=True), help="Length of a burst in seconds.")
+@click.option("--max-rounds", type=click.IntRange(min=3), help="No more rounds than this.")
+@click.option("--precision", type=click.FloatRange(0, 1, min_open=True), help="Half-width of a ratio's interval.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order within rounds.")
+@options.unsigned_option
+@options.quiet_option
+@options.json_option
+def command(
+    out: Path,
+    device: str,
+    meter: str,
+    remeasure: bool,
+    burst_s: float | None,
+    max_rounds: int | None,
+    precision: float | None,
+    seed: int,
+    allow_unsigned: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Push OUT/bundle if need be, measure its variants on a device, and let the best one serve.
+
+    \b
+    Example:
+      $ greenup measure results --device local --precision 0.01 --remeasure
+      … the GPS-UP table …
+    """
+    from greenup import loop
+    from greenup.cli import context, present, progress
+    from greenup.recipe import MeasureSpec
+
+    given = {"burst_s": burst_s, "max_rounds": max_rounds, "precision": precision}
+    spec = MeasureSpec(**{name: value for name, value in given.items() if value is not None})
+    with progress.shown(quiet) as report:
+        session = context.session(device, out, report, allow_unsigned=allow_unsigned)
+        trial = loop.measure(session, spec, meter, seed, again=remeasure)
+        result = loop.conclude(session, trial)
+    present.result(result, as_json)

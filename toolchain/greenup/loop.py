@@ -1,0 +1,191 @@
+"""The whole loop on one device: build, push, measure, choose, commit, report. Files are written here only.
+
+OUT/bundle/            the signed bundle
+OUT/trials/<id>/       one measurement, raw data and the manifest it is of
+OUT/selection.json     what the device serves now
+OUT/result.json        what `--json` prints
+OUT/report.html        the report
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from greenup import bundle as packing
+from greenup import pipeline
+from greenup.cache import Cache, replace_folder, writing
+from greenup.collect.store import RecordStore, collect
+from greenup.devices import push as pushing
+from greenup.devices.inventory import Device
+from greenup.folders import cache_folder
+from greenup.outcome import assemble
+from greenup.recipe import MeasureSpec, Recipe
+from greenup.result import Result
+from greenup.signing import SigningKey
+from greenup_runtime import trial as trials
+from greenup_runtime.bundle import MANIFEST_NAME, Bundle, open_folder, parse
+from greenup_runtime.errors import GreenupError, UsageFault
+from greenup_runtime.files import write_json
+from greenup_runtime.trial import Trial
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the verbs of one command share: a device, a folder for results, a key, and where progress goes."""
+
+    device: Device
+    out: Path
+    key: SigningKey | None
+    progress: Progress
+    allow_unsigned: bool = False
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Where the bundle lies."""
+        return self.out / "bundle"
+
+
+def build(session: Session, recipe: Recipe, data_dir: Path | None) -> Bundle:
+    """Build a recipe for the session's device, and put the signed bundle into `OUT/bundle`."""
+    features = tuple(session.device.runner.hello()["isa"])
+    job = pipeline.Build(
+        recipe, session.device.target, features, Cache(cache_folder()), data_dir, session.progress
+    )
+    packed = pipeline.build(job)
+    with tempfile.TemporaryDirectory() as scratch:
+        staged = Path(scratch) / "bundle"
+        shutil.copytree(packed.blobs.parent.parent, staged)
+        packing.sign(staged, session.key)
+        replace_folder(staged, session.bundle_folder)
+    return open_folder(session.bundle_folder)
+
+
+def push(session: Session) -> pushing.Pushed:
+    """Install and prove `OUT/bundle` on the device; its baseline serves until something was measured."""
+    session.progress("push", 0, 1, session.device.name)
+    done = pushing.push(session.bundle_folder, session.device, session.key, allow_unsigned=session.allow_unsigned)
+    pushing.serve_first(session.device, done.bundle, session.key, allow_unsigned=session.allow_unsigned)
+    session.progress("push", 1, 1, f"{done.sent_blobs} files, {done.sent_bytes / 1e6:.1f} MB sent")
+    return done
+
+
+def measure(session: Session, spec: MeasureSpec, meter: str, seed: int, *, again: bool) -> Path:
+    """Measure the pushed bundle's usable variants, and return the trial's folder.
+
+    An equal measurement of the same bundle on the same device is used again unless `again` is set.
+    """
+    bundle = open_folder(session.bundle_folder)
+    pushed = push(session)
+    request = _request(session, bundle, pushed.usable, spec, meter, seed)
+    if not again and (found := _earlier(session.out / "trials", request, pushed.device_id)):
+        session.progress("measure", 1, 1, f"trial {found.name} used again (--remeasure for a new one)")
+        return found
+    with tempfile.TemporaryDirectory() as scratch:
+        fetched = Path(scratch)
+        session.device.runner.measure(request, fetched, lambda *step: session.progress("measure", *step))
+        trial = trials.load(fetched)
+        (fetched / MANIFEST_NAME).write_bytes(bundle.manifest_bytes)
+        folder = session.out / "trials" / trial.id
+        replace_folder(fetched, folder)
+    stored = collect(session.device.runner, RecordStore())
+    session.progress("measure", 1, 1, f"{trial.rounds} rounds, {stored} records stored")
+    return folder
+
+
+def conclude(session: Session, trial_folder: Path) -> Result:
+    """Compare the variants of a trial, let the chosen one serve, and write result and report."""
+    bundle, trial = open_trial(trial_folder)
+    signer = session.key.signer if session.key else None
+    result = assemble(bundle, session.device.name, trial, signer)
+    selection = pushing.select(
+        session.device,
+        bundle.digest,
+        result.chosen,
+        session.key,
+        trial=trial.id,
+        budget=bundle.manifest["budget"],
+        allow_unsigned=session.allow_unsigned,
+    )
+    if selection is not None:
+        write_json(session.out / "selection.json", selection)
+    return write_report(result, trial, session.out)
+
+
+def open_trial(folder: Path) -> tuple[Bundle, Trial]:
+    """A trial's folder on the host: the manifest it is of, and its data. Raises UsageFault for another folder."""
+    try:
+        manifest = (folder / MANIFEST_NAME).read_bytes()
+    except OSError as error:
+        raise UsageFault(
+            f"{folder} is not a trial's folder: it has no {MANIFEST_NAME}", "look below OUT/trials"
+        ) from error
+    return parse(manifest, folder), trials.load(folder)
+
+
+def write_report(result: Result, trial: Trial, out: Path) -> Result:
+    """Write `report.html` and `result.json` into a folder; returns the result with the report's path."""
+    from greenup.report.html import write_html
+
+    finished = replace(result, report=str((out / "report.html").resolve()))
+    with writing(f"the report in {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+        write_html(finished, trial, out / "report.html")
+        write_json(out / "result.json", finished.to_json())
+    return finished
+
+
+def _request(
+    session: Session, bundle: Bundle, usable: tuple[str, ...], spec: MeasureSpec, meter: str, seed: int
+) -> dict[str, Any]:
+    baseline = bundle.manifest["baseline"]
+    names = [baseline, *(variant.name for variant in bundle.variants if variant.name != baseline)]
+    plan = {
+        **spec.model_dump(),
+        "variants": [name for name in names if name in usable],
+        "seed": seed,
+        "meter": meter,
+    }
+    target = session.device.target
+    return {
+        "bundle": bundle.digest,
+        "plan": plan,
+        "meters": list(target.meters.order),
+        "estimate": target.estimate,
+    }
+
+
+def _earlier(folder: Path, request: dict[str, Any], device_id: str) -> Path | None:
+    """The newest trial of the same bundle, device and plan."""
+    for path in sorted(folder.glob("*/"), key=lambda item: item.stat().st_mtime, reverse=True):
+        try:
+            _, trial = open_trial(path)
+        except GreenupError:
+            continue
+        same = (trial.bundle, trial.device_id) == (request["bundle"], device_id)
+        if same and trial.facts["plan"] == request["plan"]:
+            return path
+    return None
+
+
+def build_facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """What `greenup build --json` prints."""
+    return {
+        "schema": "greenup.build/1",
+        "bundle": bundle.digest,
+        "folder": str(folder.resolve()),
+        "signed": packing.signature_of(folder) is not None,
+        "dataset": bundle.manifest["dataset"],
+        "variants": bundle.manifest["variants"],
+    }
+
+
+def push_facts(pushed: pushing.Pushed, device: str) -> dict[str, Any]:
+    """What `greenup push --json` prints."""
+    return {"schema": "greenup.push/1", "device": device, **asdict(pushed)}

@@ -1,0 +1,182 @@
+"""From a recipe to a packed bundle, stage by stage; every stage is cached by the digest of its inputs.
+
+    data ─ train ─┬─ export ─┬─────────── evaluate ─ bundle
+                  │          └─ quantize ─┤
+                  └─ prune ─┬─ export ────┤
+                            └─ quantize ──┘
+
+The stages' own work is in stages.py; here is only their order, their keys and their folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenup.cache import Cache
+from greenup.recipe import Recipe
+from greenup.targets import Target
+from greenup_runtime.bundle import Bundle, open_folder
+from greenup_runtime.errors import UsageFault
+
+if TYPE_CHECKING:
+    from greenup.data import DataSet
+
+Progress = Callable[[str, int, int, str], None]
+_DATA = ["data", "stages.py"]
+_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "augment.py", "weights.py"]
+_EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
+_TORCH = ["torch", "numpy"]
+_ONNX = [*_TORCH, "onnx", "onnxscript", "onnxruntime"]
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a build starts from. `features` are the CPU features of the device that it is for."""
+
+    recipe: Recipe
+    target: Target
+    features: tuple[str, ...]
+    cache: Cache
+    data_dir: Path | None
+    progress: Progress
+
+
+def build(job: Build) -> Bundle:
+    """Run every stage that is not cached yet, and return the packed, unsigned bundle in the cache."""
+    _check_opset(job)
+    return open_folder(Stages(job).bundle())
+
+
+def _check_opset(job: Build) -> None:
+    if job.recipe.opset > job.target.runtime.opset_max:
+        raise UsageFault(
+            f"the recipe asks for opset {job.recipe.opset}, target {job.target.name} loads "
+            f"{job.target.runtime.opset_max}",
+            f"set opset = {job.target.runtime.opset_max} in the recipe",
+        )
+
+
+class Stages:
+    """The folders of one build's stages, made on demand."""
+
+    def __init__(self, job: Build) -> None:
+        from greenup.data import fingerprint
+
+        self.job = job
+        self.recipe = job.recipe
+        self._data: DataSet | None = None
+        self._data_key = fingerprint(self.recipe.data, seed=self.recipe.seed, data_dir=job.data_dir)
+
+    def data(self) -> DataSet:
+        """The data set, loaded only when a stage that is not cached needs it."""
+        from greenup.data import load
+
+        if self._data is None:
+            self.job.progress("data", 0, 1, "reading")
+            recipe = self.recipe
+            self._data = load(recipe.data, name=recipe.name, seed=recipe.seed, data_dir=self.job.data_dir)
+            self.job.progress("data", 1, 1, self._data.name)
+        return self._data
+
+    def trained(self) -> Path:
+        """The trained model's folder."""
+        from greenup import stages
+
+        recipe = self.recipe
+        inputs = {"data": self._data_key, "seed": recipe.seed, **_dump(recipe, "model", "train")}
+        inputs["normalize"] = recipe.data.normalize
+        return self._run("train", inputs, _TRAIN, _TORCH, partial(stages.train_stage, self))
+
+    def pruned(self) -> Path:
+        """The pruned and fine-tuned model's folder."""
+        from greenup import stages
+
+        parent = self.trained()
+        inputs = {"parent": parent.name, **_dump(self.recipe, "prune")}
+        code = [*_TRAIN, "prune.py"]
+        return self._run("prune", inputs, code, _TORCH, partial(stages.prune_stage, self, parent))
+
+    def exported(self, form: str) -> Path:
+        """The folder of the float ONNX file of a form, `fp32` or `pruned`."""
+        from greenup import stages
+
+        parent = self.trained() if form == "fp32" else self.pruned()
+        inputs = {"parent": parent.name, "opset": self.recipe.opset, "data": self._data_key}
+        make = partial(stages.export_stage, self, parent)
+        return self._run("export", inputs, _EXPORT, _ONNX, make, form)
+
+    def quantized(self, form: str) -> Path:
+        """The folder of the int8 ONNX file of a form, `int8` or `pruned-int8`."""
+        from greenup import stages
+
+        parent = self.exported("fp32" if form == "int8" else "pruned")
+        scheme = self.scheme()
+        inputs = {
+            "parent": parent.name,
+            "data": self._data_key,
+            "scheme": scheme,
+            **_dump(self.recipe, "quantize"),
+        }
+        inputs["seed"] = self.recipe.seed
+        code = ["quantize.py", "stages.py"]
+        make = partial(stages.quantize_stage, self, parent, scheme)
+        return self._run("quantize", inputs, code, _ONNX, make, form)
+
+    def bundle(self) -> Path:
+        """The packed, unsigned bundle's folder."""
+        from greenup import stages
+
+        models = {name: self.variant(name) for name in self.recipe.variants}
+        inputs = {
+            "models": {name: folder.name for name, folder in models.items()},
+            "recipe": self.recipe.digest(),
+            "data": self._data_key,
+            "isa": self.job.target.needed_isa(self.job.features),
+        }
+        code = ["bundle.py", "evaluate.py", "onnx_facts.py", "intervals.py", "stages.py"]
+        return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models))
+
+    def variant(self, name: str) -> Path:
+        """The folder that holds a variant's model.onnx."""
+        return self.quantized(name) if name.endswith("int8") else self.exported(name)
+
+    def source(self, name: str) -> Path:
+        """The folder of the trained weights that a variant was made from."""
+        return self.pruned() if name.startswith("pruned") else self.trained()
+
+    def scheme(self) -> dict[str, Any]:
+        """How int8 variants are quantized for this build's target."""
+        target = self.job.target
+        return {
+            "activations": target.quantization.activations,
+            "weights": target.quantization.weights,
+            "reduce_range": target.reduce_range(self.job.features),
+        }
+
+    def _run(
+        self,
+        stage: str,
+        inputs: dict[str, Any],
+        code: list[str],
+        libraries: list[str],
+        make: Callable[[Path], None],
+        label: str = "",
+    ) -> Path:
+        shown = f"{stage} {label}".strip()
+        key = self.job.cache.key({"stage": stage, **inputs}, code, libraries)
+        finished = self.job.cache.get(stage, key)
+        if finished is not None:
+            self.job.progress(shown, 1, 1, "cached")
+            return finished
+        self.job.progress(shown, 0, 1, "")
+        folder = self.job.cache.run(stage, key, make)
+        self.job.progress(shown, 1, 1, "done")
+        return folder
+
+
+def _dump(recipe: Recipe, *sections: str) -> dict[str, Any]:
+    return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
