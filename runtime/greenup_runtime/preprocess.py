@@ -1,6 +1,6 @@
 """Gaps, time base, length, segmentation: the one implementation, for training and for serving.
 
-    series [channels, n]  →  fill gaps  →  resample to rate_hz  →  segment  →  equalize  →  float32 [channels, length]
+    series [channels, n] → fill gaps → resample to rate_hz → segment → equalize → float32 [channels, length]
 
 The toolchain makes training windows with it, the runner makes served windows with it, and what it is told to do
 travels in the bundle's manifest as an `InputPolicy`. So a client sends what its sensor gives. Normalisation is not
@@ -81,7 +81,7 @@ def to_window(series: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike
 
 
 def to_windows(recording: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike | None = None) -> Float32:
-    """All windows [k, channels, length] of a recording [channels, n]; one window where the policy does not segment.
+    """All windows [k, channels, length] of a recording [channels, n]; one where the policy does not segment.
 
     Raises DataFault as `to_window` does, and for a recording shorter than a window.
     """
@@ -100,7 +100,8 @@ def segment(recording: npt.NDArray[Any], window: int, stride: int) -> npt.NDArra
     samples = recording.shape[1]
     if samples < window:
         raise DataFault(
-            f"the recording has {samples} samples, a window takes {window}", "record longer, or use a shorter window"
+            f"the recording has {samples} samples, a window takes {window}",
+            "record longer, or use a shorter window",
         )
     views = np.lib.stride_tricks.sliding_window_view(recording, window, axis=1)[:, ::stride]
     return np.ascontiguousarray(views.transpose(1, 0, 2))
@@ -109,7 +110,10 @@ def segment(recording: npt.NDArray[Any], window: int, stride: int) -> npt.NDArra
 def resampled_length(
     samples: int, rate_hz: float | None, source_rate_hz: float | None, times_s: npt.ArrayLike | None = None
 ) -> int:
-    """How many samples a series of `samples` has on the time base `rate_hz`. Raises DataFault for bad timestamps."""
+    """How many samples a series of `samples` has on the time base `rate_hz`.
+
+    Raises DataFault for timestamps that do not rise, or where the source's rate is not known.
+    """
     if rate_hz is None or samples == 0:
         return samples
     if times_s is not None:
@@ -126,7 +130,12 @@ def _prepared(series: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike
 
 
 def _checked_values(series: npt.ArrayLike, policy: InputPolicy) -> Float64:
-    values = np.asarray(series, dtype=np.float64)
+    try:
+        values = np.asarray(series, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataFault(
+            f"the series is no table of numbers: {error}", "every channel has as many samples as the others"
+        ) from error
     if values.ndim == 1:
         values = values[None]
     if values.ndim != 2 or values.shape[0] != policy.channels:
@@ -190,7 +199,10 @@ def _count(span_s: float, rate_hz: float) -> int:
 
 def _known_rate(source_rate_hz: float | None) -> float:
     if source_rate_hz is None:
-        raise DataFault("a rate is asked for, but neither timestamps nor the rate of the source are known")
+        raise DataFault(
+            "a rate is asked for, but neither timestamps nor the rate of the source are known",
+            "send timestamps, or set source_rate_hz",
+        )
     return source_rate_hz
 
 

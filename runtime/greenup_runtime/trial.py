@@ -14,6 +14,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -140,7 +142,7 @@ def load(folder: Path) -> Trial:
         raise IntegrityFault(
             f"trial {folder} lacks {Path(error.filename).name}", "name a trial's folder, or measure again"
         ) from error
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise IntegrityFault(f"trial {folder} cannot be read: {error}", "measure again") from error
 
 

@@ -23,9 +23,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 
 
 class _Section(BaseModel):
-    """A table of the recipe: unknown keys are faults, values are frozen."""
+    """A table of the recipe: unknown keys are faults; docs/recipe.md is made from the texts below the keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DataSpec(_Section):
@@ -36,22 +36,39 @@ class DataSpec(_Section):
     """
 
     dataset: str | None = None
+    """Name in the UCR/UEA archive; looked for in `--data-dir`, in what aeon ships, then downloaded."""
     path: Path | None = None
+    """A `.ts` or `.npz` file, a CSV file or a folder of CSV files; relative to the recipe."""
     label: str = "label"
+    """Column of a CSV file that holds the class."""
     group: str | None = None
+    """Column that names the household or device; with `split = "group"` none of them is on two sides."""
     channels: tuple[str, ...] | None = None
+    """Columns of a CSV file to use, in this order; all but label, group and time if left out."""
     time: str | None = None
+    """Column of a CSV file with the time in seconds."""
     normalize: Literal["zscore", "minmax", "none"] = "zscore"
+    """Per window and channel, inside the ONNX graph, so that clients send raw values."""
     length: Annotated[int, Field(ge=2)] | None = None
+    """Samples in a window; the data set's own length, or the median training length, if left out."""
     equalize: Literal["resample", "pad", "crop"] = "resample"
+    """What makes windows of other lengths equal."""
     rate_hz: Annotated[float, Field(gt=0)] | None = None
+    """Resample recordings to this rate first."""
     source_rate_hz: Annotated[float, Field(gt=0)] | None = None
+    """The rate at which recordings were sampled, where no time column says."""
     window: Annotated[int, Field(ge=2)] | None = None
+    """Cut long recordings into windows of this many samples."""
     stride: Annotated[int, Field(ge=1)] | None = None
+    """Samples from one window's start to the next one's; smaller than `window` means that they overlap."""
     missing: Literal["interpolate", "refuse"] = "interpolate"
+    """What to do with missing values."""
     split: Literal["stratified", "group"] = "stratified"
+    """How validation cases (and test cases, where the data has no test part) are drawn."""
     validation: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
+    """Share of the training cases kept for choices."""
     test: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
+    """Share of all cases kept for the final figure, where the data has no test part of its own."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
@@ -68,80 +85,119 @@ class ModelSpec(_Section):
     """A preset (`t1`, `t2` after the paper's forerunner, `base` for accuracy) and what overrides it."""
 
     preset: Literal["t1", "t2", "base"] = "base"
+    """The model that the other keys start from."""
     layers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Encoder layers."""
     heads: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Attention heads per layer."""
     d_model: Annotated[int, Field(ge=4, le=2048)] | None = None
+    """Width of a token."""
     d_ff: Annotated[int, Field(ge=4, le=8192)] | None = None
+    """Neurons of a feed-forward block."""
     patch: Annotated[int, Field(ge=1)] | None = None
+    """Samples in a patch."""
     stride: Annotated[int, Field(ge=1)] | None = None
+    """Samples from one patch's start to the next one's."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    """Share of activations dropped in training."""
 
 
 class TrainSpec(_Section):
     """How the model is trained; the best epoch is chosen on validation data."""
 
     epochs: Annotated[int, Field(ge=1)] = 60
+    """Passes over the training cases, at most."""
     patience: Annotated[int, Field(ge=1)] = 15
+    """Stop after this many epochs without a better validation figure."""
     batch: Annotated[int, Field(ge=1)] = 32
+    """Windows per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """AdamW's highest learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's weight decay."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a label given to the other classes."""
     augment: bool = True
+    """Train on randomly changed windows too."""
     balance: Literal["none", "loss"] = "loss"
+    """Weigh classes by how rare they are."""
     threads: Annotated[int, Field(ge=1)] = 2
+    """CPU threads of training; another number gives other bits."""
 
 
 class PruneSpec(_Section):
     """Share of attention heads and feed-forward neurons removed in each layer, then fine-tuning."""
 
     heads: Share = 0.5
+    """Share of heads removed in each layer."""
     ffn: Share = 0.5
+    """Share of feed-forward neurons removed in each layer."""
     epochs: Annotated[int, Field(ge=0)] = 15
+    """Epochs of training after the cut."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Highest learning rate after the cut."""
 
 
 class QuantizeSpec(_Section):
     """Static int8 QDQ of the weight MatMul/Gemm nodes, calibrated on training windows."""
 
     calibration_windows: Annotated[int, Field(ge=1)] = 64
+    """Training windows from which the ranges of activations are taken."""
     method: Literal["minmax", "percentile", "entropy"] = "minmax"
+    """How a range is taken from what was seen."""
     per_channel: bool = True
+    """One scale per output channel of a weight instead of one per weight."""
 
 
 class BudgetSpec(_Section):
     """What the chosen variant must hold, judged on validation data against fp32."""
 
     accuracy_drop_points: Annotated[float, Field(ge=0)] = 1.0
+    """Percentage points of validation accuracy that the chosen variant may lose against `fp32`."""
 
 
 class MeasureSpec(_Section):
-    """The trial: bursts per round, precision asked for, and its bounds.
-
-    `precision` is the half-width of the 95 % interval of a ratio, as a share (0.02 is ± 2 %).
-    """
+    """The trial: bursts per round, precision asked for, and its bounds."""
 
     burst_s: Annotated[float, Field(gt=0)] = 0.3
+    """Seconds of back-to-back inferences of one variant."""
     warmup_s: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds of work before the first round."""
     pilot_rounds: Annotated[int, Field(ge=3)] = 8
+    """Rounds from whose spread the number of rounds is fixed."""
     max_rounds: Annotated[int, Field(ge=3)] = 40
+    """No more rounds than this, whatever the spread."""
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Half-width wanted of the 95 % interval of a ratio, as a share (0.02 is ± 2 %)."""
     threads: Annotated[int, Field(ge=1)] = 1
+    """Threads of ONNX Runtime on the device."""
 
 
 class Recipe(_Section):
     """A whole recipe. Every table but `data` may be left out; its defaults stand then."""
 
     name: Name
+    """Name of the bundle, in lower case; its model is served under it."""
     seed: int = 0
+    """Seed of the split, the training, the calibration and the order of the trial."""
     variants: tuple[VariantName, ...] = ("fp32", "int8", "pruned", "pruned-int8")
+    """Forms of the model to build and measure; `fp32` is the baseline."""
     opset: Annotated[int, Field(ge=20, le=23)] = 20
+    """ONNX opset to export; the target must load it."""
     data: DataSpec
+    """Where the cases come from."""
     model: ModelSpec = ModelSpec()
+    """The transformer."""
     train: TrainSpec = TrainSpec()
+    """Its training."""
     prune: PruneSpec = PruneSpec()
+    """What is removed."""
     quantize: QuantizeSpec = QuantizeSpec()
+    """How int8 variants are made."""
     budget: BudgetSpec = BudgetSpec()
+    """What must hold."""
     measure: MeasureSpec = MeasureSpec()
+    """The trial."""
 
     @model_validator(mode="after")
     def _variants(self) -> Recipe:

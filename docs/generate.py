@@ -1,0 +1,85 @@
+"""Write the parts of docs/ that are made from the code: `cli.md` and `recipe.md`. `make docs` runs it.
+
+A test compares the files with what this prints, so they cannot grow old.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from click import Command, Context
+from pydantic import BaseModel
+
+from greenup.cli import VERBS, greenup
+from greenup.recipe import Recipe
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- made by `make docs` from the code; edit that instead -->\n"
+CLOSING = """\
+Exit codes: 0 ok, 1 failed, 2 usage or recipe, 3 device, 4 integrity, 130 interrupted. Results go to stdout,
+everything else to stderr.
+
+Completion for bash: `eval "$(_GREENUP_COMPLETE=bash_source greenup)"`; zsh and fish likewise.
+"""
+
+
+def cli_reference() -> str:
+    """The help of every verb."""
+    parts = [NOTE, "# Command line\n"]
+    for name in ["greenup", *VERBS]:
+        command: Command | None = greenup if name == "greenup" else greenup.get_command(Context(greenup), name)
+        assert command is not None
+        shown = "greenup" if name == "greenup" else f"greenup {name}"
+        context = Context(command, info_name=shown, max_content_width=100, terminal_width=100)
+        parts.append(f"## `{shown}`\n\n```text\n{command.get_help(context)}\n```\n")
+    parts.append(CLOSING)
+    return "\n".join(parts)
+
+
+def recipe_reference() -> str:
+    """Every key of a recipe with its type's default and meaning."""
+    parts = [NOTE, "# Recipe\n", "A recipe is a TOML file. Only `name` and `[data]` must be there.\n"]
+    tables = {"(top level)": Recipe}
+    tables |= {name: f.annotation for name, f in Recipe.model_fields.items() if _is_table(f.annotation)}  # type: ignore[misc]
+    for name, model in tables.items():
+        title = "Top level" if model is Recipe else f"`[{name}]`"
+        parts.append(f"## {title}\n\n{_summary(model)}\n\n| key | default | meaning |\n| --- | --- | --- |")
+        for key, field in model.model_fields.items():
+            if not _is_table(field.annotation):
+                parts.append(f"| `{key}` | {_default(field)} | {field.description} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _is_table(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "—"
+    shown = list(field.default) if isinstance(field.default, tuple) else field.default
+    text = str(shown).lower() if isinstance(shown, bool) else str(shown).replace("'", '"')
+    return f'`"{text}"`' if isinstance(shown, str) else f"`{text}`"
+
+
+PAGES = {"cli.md": cli_reference, "recipe.md": recipe_reference}
+
+
+def main() -> None:
+    """Write both pages."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make())
+        print(f"wrote docs/{name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The arrows of the house: what may import what, and what a device's process never loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RUNTIME = sorted((ROOT / "runtime/greenup_runtime").rglob("*.py"))
+TOOLCHAIN = sorted((ROOT / "toolchain/greenup").rglob("*.py"))
+HEAVY = ("torch", "onnx", "pandas", "scipy", "aeon", "pydantic", "click", "rich", "greenup")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
+def test_the_runtime_imports_only_what_a_device_has(path: Path) -> None:
+    allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "greenup_runtime"}
+    assert {name.split(".")[0] for name in imported(path)} <= allowed
+
+
+def test_nothing_in_the_toolchain_imports_the_command_line() -> None:
+    for path in TOOLCHAIN:
+        if "cli" not in path.parts:
+            assert not any(name.startswith("greenup.cli") for name in imported(path)), path
+
+
+def test_nothing_is_longer_than_a_room_should_be() -> None:
+    sizes = {path: len(path.read_text().splitlines()) for path in [*RUNTIME, *TOOLCHAIN]}
+    assert max(sizes.values()) <= 500, max(sizes, key=lambda path: sizes[path])
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_a_running_runner_loads_no_heavy_package() -> None:
+    everything = "; ".join(f"import greenup_runtime.{path.stem}" for path in RUNTIME if path.parent.name != "meters")
+    assert not loaded_by(everything.replace("import greenup_runtime.__init__; ", "")) & set(HEAVY)
+
+
+def test_hello_and_status_do_not_load_onnxruntime() -> None:
+    assert "onnxruntime" not in loaded_by("import greenup_runtime.cli")
+
+
+def test_the_command_line_answers_without_torch() -> None:
+    statement = "import greenup.cli, greenup.cli.build, greenup.recipe, greenup.loop, greenup.doctor"
+    assert not loaded_by(statement) & {"torch", "onnx", "aeon", "pandas", "matplotlib"}
+
+
+def test_no_machine_leaves_its_path_in_the_code() -> None:
+    for path in [*RUNTIME, *TOOLCHAIN, *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*")]:
+        assert str(ROOT.parent) + "/" not in path.read_text(), path
