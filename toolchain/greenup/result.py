@@ -101,8 +101,12 @@ class Result:
     report: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of schema `greenup.result/1`."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """The JSON object of schema `greenup.result/1`; a latency's figure is called `median` there."""
+        table = asdict(self)
+        for row in table["variants"]:
+            if latency_s := row["latency_s"]:
+                row["latency_s"] = {"median": latency_s.pop("value"), **latency_s}
+        return {"schema": SCHEMA, **table}
 
     def variant(self, name: str) -> VariantResult:
         """The row of one variant. Raises KeyError for an unknown name."""

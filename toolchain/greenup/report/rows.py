@@ -1,0 +1,88 @@
+"""A result as rows of text: the one place where terminal and HTML get their cells and headings from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from greenup.report.figures import NONE, Shown, Unit, common_unit, count, percent, ratio, show, size
+from greenup.result import Energy, Result, VariantResult
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant's cells."""
+
+    name: str
+    chosen: bool
+    size: str
+    parameters: str
+    macs: str
+    int8_share: str
+    accuracy: Shown
+    cases: int
+    validation: Shown
+    validation_cases: int
+    agreement: str
+    latency: Shown
+    energy: Shown
+    net: Shown
+    speedup: Shown
+    greenup: Shown
+    powerup: Shown
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows, the units that their columns share, and what kind of energy is shown (or an empty text)."""
+
+    rows: tuple[Row, ...]
+    latency_unit: str
+    energy_unit: str
+    energy_kind: str
+    scope: str
+
+
+def rows_of(result: Result) -> Rows:
+    """The rows of a result, in its order."""
+    latency = common_unit("s", (row.latency_s.value for row in result.variants if row.latency_s))
+    energies = [row.energy_j for row in result.variants if row.energy_j]
+    energy = common_unit("J", (each.gross.value for each in energies))
+    return Rows(
+        rows=tuple(_row(row, row.name == result.chosen, latency, energy) for row in result.variants),
+        latency_unit=latency.name,
+        energy_unit=energy.name,
+        energy_kind=_kind(energies),
+        scope=energies[0].scope if energies else "",
+    )
+
+
+def _row(row: VariantResult, chosen: bool, latency: Unit, energy: Unit) -> Row:
+    return Row(
+        name=row.name,
+        chosen=chosen,
+        size=size(row.size_bytes),
+        parameters=count(row.parameters),
+        macs=count(row.macs),
+        int8_share=f"{100 * row.int8_share:.0f} %",
+        accuracy=percent(row.accuracy),
+        cases=row.accuracy.n,
+        validation=percent(row.validation),
+        validation_cases=row.validation.n,
+        agreement=NONE if row.agreement is None else f"{100 * row.agreement:.1f} %",
+        latency=show(row.latency_s, latency),
+        energy=show(row.energy_j.gross if row.energy_j else None, energy),
+        net=show(row.energy_j.net if row.energy_j else None, energy),
+        speedup=ratio(row.speedup),
+        greenup=ratio(row.greenup),
+        powerup=ratio(row.powerup),
+        verdict=row.verdict,
+        reason=row.reason or "",
+    )
+
+
+def _kind(energies: list[Energy]) -> str:
+    kinds = {"estimated": any(each.estimated for each in energies)}
+    kinds["simulated"] = any(each.simulated for each in energies)
+    return ", ".join(kind for kind, given in kinds.items() if given)
