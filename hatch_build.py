@@ -20,6 +20,7 @@ DEPENDENCIES = [
     "onnx>=1.19,<2",
     "onnxscript>=0.5,<1",
     "aeon>=1.3,<2",
+    "pandas>=2.2,<4",
     "click>=8.1,<9",
     "rich>=13.7,<16",
     "pydantic>=2.9,<3",

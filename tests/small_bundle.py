@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from greenup import bundle as packing
 from greenup.intervals import wilson
 from greenup_runtime.bundle import Bundle, open_folder
 from greenup_runtime.engine import Engine
 from greenup_runtime.preprocess import InputPolicy
-from onnx import TensorProto, helper, numpy_helper
 
 LENGTH, CLASSES = 32, ("off", "on")
 POLICY = InputPolicy(

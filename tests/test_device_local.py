@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import small_bundle
+
 from greenup import bundle as packing
 from greenup import loop
 from greenup.collect.store import RecordStore, collect

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from greenup.cli import VERBS
 
 DOCS = Path(__file__).parent.parent / "docs"

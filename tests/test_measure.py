@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from greenup_runtime import records, trial as trials
+
+from greenup_runtime import records
+from greenup_runtime import trial as trials
 from greenup_runtime.clock import FakeClock, SystemClock
 from greenup_runtime.energy import burst_energy, window_energy
 from greenup_runtime.errors import IntegrityFault, MeterFault, UsageFault

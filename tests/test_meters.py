@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from greenup_runtime import meters
 from greenup_runtime.clock import FakeClock
 from greenup_runtime.errors import MeterFault
@@ -144,9 +145,10 @@ def test_replay_of_a_counter_goes_on_rising(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "samples", [[(0.0, 1.0)], [(0.0, 1.0), (0.0, 2.0)], [(0.0, 1.0), (1.0, float("nan"))], [(0.0, 2.0), (1.0, 1.0)]]
+    "samples",
+    [[(0.0, 1.0)], [(0.0, 1.0), (0.0, 2.0)], [(0.0, 1.0), (1.0, float("nan"))], [(0.0, 2.0), (1.0, 1.0)]],
 )
-def test_replay_refuses_traces_that_no_counter_can_have(tmp_path: Path, samples: list[tuple[float, float]]) -> None:
+def test_replay_refuses_what_no_counter_gives(tmp_path: Path, samples: list[tuple[float, float]]) -> None:
     path = write_trace(tmp_path / "trace.jsonl", "counter", samples)
     with pytest.raises(MeterFault, match="cannot be replayed"):
         meters.open_named(f"replay:{path}", MeterOptions())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from greenup import recipe
 from greenup_runtime.errors import RecipeFault
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import small_bundle
+
 from greenup import bundle as packing
 from greenup.signing import SigningKey, find_key
 from greenup_runtime.bundle import BLOBS, MANIFEST_NAME, Bundle, open_folder
@@ -91,7 +92,7 @@ def test_rollback_brings_the_former_selection_back_with_its_cause(
         store.rollback("again")
 
 
-def test_an_older_selection_is_refused_also_after_a_rollback(tmp_path: Path, store: Store, key: SigningKey) -> None:
+def test_an_older_selection_is_refused_after_a_rollback_too(tmp_path: Path, store: Store, key: SigningKey) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
     install(store, bundle, signature)
     for sequence in (1, 2):
@@ -162,7 +163,7 @@ def test_a_failed_golden_sample_is_refused(tmp_path: Path, store: Store, key: Si
         prove(bundle, signature, store.allowed_signers)
 
 
-def test_a_variant_for_another_cpu_is_left_out_with_its_reason(tmp_path: Path, store: Store, key: SigningKey) -> None:
+def test_a_variant_for_another_cpu_is_left_out(tmp_path: Path, store: Store, key: SigningKey) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key, isa={"pruned": ["i8mm-of-the-future"]})
     proof = prove(bundle, signature, store.allowed_signers)
     assert proof.usable() == ("fp32",)
@@ -235,7 +236,7 @@ def test_a_blob_altered_on_the_way_is_not_stored(tmp_path: Path, store: Store) -
     assert list(store.blobs.iterdir()) == []
 
 
-def test_a_cut_archive_keeps_the_whole_blobs_for_the_next_try(tmp_path: Path, store: Store, key: SigningKey) -> None:
+def test_a_cut_archive_keeps_its_whole_blobs(tmp_path: Path, store: Store, key: SigningKey) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
     archive = packing.to_tar(bundle, signature, bundle.blob_names())
     with pytest.raises(IntegrityFault):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from greenup_runtime import wire
 from greenup_runtime.errors import DeviceFault, IntegrityFault
 

@@ -17,10 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import greenup_runtime
 from greenup import __version__
 from greenup_runtime.errors import GreenupError
 
 _PACKAGE = Path(__file__).resolve().parent
+_RUNTIME = Path(greenup_runtime.__file__).resolve().parent
 _KEY_LENGTH = 32
 
 
@@ -113,10 +115,13 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _code_digest(modules: Sequence[str]) -> str:
-    """Digest of the sources named relative to the package: a changed stage does not serve old results."""
+    """Digest of sources, named relative to the package or, with `runtime/`, to the runtime's.
+
+    A changed stage must not serve old results.
+    """
     digest = hashlib.sha256()
     for name in sorted(modules):
-        path = _PACKAGE / name
+        path = _RUNTIME / name.removeprefix("runtime/") if name.startswith("runtime/") else _PACKAGE / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())
     return digest.hexdigest()

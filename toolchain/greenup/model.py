@@ -25,9 +25,9 @@ _TINY = 1e-6  # spreads below this are rounding noise, not a signal
 class ModelConfig:
     """All that is needed, beside the weights, to build a model.
 
-    `heads` and `d_ff` hold one number per layer. `stem` is the width of a short convolution before the patches,
-    0 for none. `amplitude` tells the tokens each window's mean and spread, which normalisation takes away.
-    `head_hidden` is the width of a hidden layer before the classes, 0 for none.
+    `heads` and `d_ff` hold one number per layer. `stem` is the number of short filters whose answers are pooled
+    into patches, 0 for a linear map of the samples. `amplitude` tells the tokens each channel's mean and spread,
+    which normalisation takes away. `head_hidden` is the width of a hidden layer before the classes, 0 for none.
     """
 
     channels: int
@@ -45,7 +45,7 @@ class ModelConfig:
     pooling: Literal["mean", "cls"] = "mean"
     positions: Literal["learned", "sinusoid"] = "learned"
     stem: int = 0
-    stem_kernel: int = 7
+    stem_kernel: int = 9
     amplitude: bool = False
     head_hidden: int = 0
 
@@ -93,16 +93,12 @@ class Classifier(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Tokens [b, t, d] of raw windows [b, c, l]: normalise, convolve, cut into patches, add positions."""
+    """Tokens [b, t, d] of raw windows [b, c, l]: normalise, make patches, add amplitude and positions."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        width, kernel = config.stem, config.stem_kernel
-        self.stem = nn.Conv1d(config.channels, width, kernel, padding=kernel // 2) if width else None
-        self.patch = nn.Conv1d(
-            width or config.channels, config.d_model, config.patch, config.stride, padding=config.padding
-        )
+        self.patches = PooledPatches(config) if config.stem else LinearPatches(config)
         self.amplitude = nn.Linear(2 * config.channels, config.d_model) if config.amplitude else None
         cls = config.pooling == "cls"
         self.cls = nn.Parameter(torch.zeros(1, 1, config.d_model)) if cls else None
@@ -112,14 +108,47 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens [b, t, d] of x [b, c, l]."""
         x, features = normalize(x, self.config.normalize)
-        if self.stem is not None:
-            x = F.gelu(self.stem(x))  # [b, stem, l]
-        x = self.patch(x).transpose(1, 2)  # [b, t, d]
+        x = self.patches(x)  # [b, t, d]
         if self.amplitude is not None:
             x = x + self.amplitude(features).unsqueeze(1)
-        if self.cls is not None:
-            x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1)  # [b, 1 + t, d]
-        return self.dropout(x + self.positions)
+        if self.cls is None:
+            return self.dropout(x + self.positions)
+        # The class token is summed into its position, which the exporter folds to one constant.
+        cls = F.pad(self.cls, (0, 0, 0, x.shape[1]))  # [1, 1 + t, d]
+        return self.dropout(F.pad(x, (0, 0, 1, 0)) + (self.positions + cls))  # [b, 1 + t, d]
+
+
+class LinearPatches(nn.Module):
+    """Each patch through one linear map, as in a Vision Transformer: [b, c, l] → [b, t, d]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.map = nn.Conv1d(config.channels, config.d_model, config.patch, config.stride, config.padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, c, l] → [b, t, d]."""
+        return self.map(x).transpose(1, 2)
+
+
+class PooledPatches(nn.Module):
+    """Short filters, then the largest answer of each within a patch: [b, c, l] → [b, t, d].
+
+    Where in its patch a shape lies does not matter then, which small training sets cannot teach. The filters
+    end in ReLU because ONNX Runtime fuses it into the convolution, the widest step of all.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pool = (config.patch, config.stride, config.padding)
+        self.filters = nn.Conv1d(config.channels, config.stem, config.stem_kernel, padding=config.stem_kernel // 2)
+        self.mix = nn.Linear(config.stem, config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, c, l] → [b, t, d]."""
+        x = F.max_pool1d(F.relu(self.filters(x)), *self.pool)  # [b, stem, t]
+        batch, width, tokens = x.shape
+        x = x.transpose(1, 2).reshape(batch * tokens, width)  # two axes, as in Classifier
+        return self.mix(x).reshape(batch, tokens, -1)
 
 
 class Layer(nn.Module):
@@ -145,7 +174,7 @@ class Layer(nn.Module):
         return self.norm2(x + self.dropout(self._feed_forward(x)))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.down(self.dropout(F.gelu(self.up(x))))  # [b·t, d] → [b·t, f] → [b·t, d]
+        return self.down(F.gelu(self.up(x)))  # [b·t, d] → [b·t, f] → [b·t, d]
 
 
 class Attention(nn.Module):
@@ -178,14 +207,15 @@ def normalize(x: Tensor, how: str) -> tuple[Tensor, Tensor]:
     shifted = x - first
     mean = shifted.mean(dim=-1, keepdim=True)
     centred = shifted - mean
-    spread = (centred.square().mean(dim=-1, keepdim=True) + _TINY**2).sqrt()
+    # Bounded by clamp: the exporter takes a tiny summand for zero and drops it.
+    spread = centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=_TINY)
     features = torch.cat([_compress(first + mean), spread.log() / 4], dim=1).squeeze(-1)
     if how == "zscore":
         return centred / spread, features
     if how == "minmax":
         low = shifted.amin(dim=-1, keepdim=True)
-        span = shifted.amax(dim=-1, keepdim=True) - low
-        return (shifted - low) / (span + _TINY), features
+        span = (shifted.amax(dim=-1, keepdim=True) - low).clamp(min=_TINY)
+        return (shifted - low) / span, features
     return x, features
 
 

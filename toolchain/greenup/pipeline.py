@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from greenup.data import DataSet
 
 Progress = Callable[[str, int, int, str], None]
-_DATA = ["data", "stages.py"]
-_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "augment.py", "weights.py"]
+_DATA = ["data", "runtime/preprocess.py", "stages.py"]
+_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "augment.py", "checkpoint.py", "weights.py"]
 _EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
-_TORCH = ["torch", "numpy"]
+_TORCH = ["torch", "numpy", "pandas", "aeon"]
 _ONNX = [*_TORCH, "onnx", "onnxscript", "onnxruntime"]
 
 
@@ -78,7 +78,9 @@ class Stages:
         if self._data is None:
             self.job.progress("data", 0, 1, "reading")
             recipe = self.recipe
-            self._data = load(recipe.data, name=recipe.name, seed=recipe.seed, data_dir=self.job.data_dir)
+            self._data = load(
+                recipe.data, name=recipe.data.dataset or recipe.name, seed=recipe.seed, data_dir=self.job.data_dir
+            )
             self.job.progress("data", 1, 1, self._data.name)
         return self._data
 
@@ -122,7 +124,7 @@ class Stages:
             **_dump(self.recipe, "quantize"),
         }
         inputs["seed"] = self.recipe.seed
-        code = ["quantize.py", "stages.py"]
+        code = [*_DATA, "quantize.py"]
         make = partial(stages.quantize_stage, self, parent, scheme)
         return self._run("quantize", inputs, code, _ONNX, make, form)
 
@@ -130,14 +132,14 @@ class Stages:
         """The packed, unsigned bundle's folder."""
         from greenup import stages
 
-        models = {name: self.variant(name) for name in self.recipe.variants}
+        models: dict[str, Path] = {name: self.variant(name) for name in self.recipe.variants}
         inputs = {
             "models": {name: folder.name for name, folder in models.items()},
             "recipe": self.recipe.digest(),
             "data": self._data_key,
             "isa": self.job.target.needed_isa(self.job.features),
         }
-        code = ["bundle.py", "evaluate.py", "onnx_facts.py", "intervals.py", "stages.py"]
+        code = [*_DATA, "bundle.py", "evaluate.py", "onnx_facts.py", "intervals.py", "runtime/engine.py"]
         return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models))
 
     def variant(self, name: str) -> Path:

@@ -15,6 +15,7 @@ from greenup_runtime.errors import UsageFault
 
 Normalize = Literal["zscore", "minmax", "none"]
 _BASE_TOKENS = 64
+_BASE_STEM = 64
 _BASE_SHORTEST_PATCH = 4
 
 
@@ -64,7 +65,7 @@ def config_for(spec: ModelSpec, channels: int, length: int, classes: int, normal
         norm="pre" if base else "post",
         pooling="mean" if base else "cls",
         positions="learned" if base else "sinusoid",
-        stem=16 if base else 0,
+        stem=_BASE_STEM if base else 0,
         amplitude=base and normalize != "none",
         head_hidden=0 if base else d_ff,
     )

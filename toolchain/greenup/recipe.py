@@ -46,21 +46,21 @@ class DataSpec(_Section):
     channels: tuple[str, ...] | None = None
     """Columns of a CSV file to use, in this order; all but label, group and time if left out."""
     time: str | None = None
-    """Column of a CSV file with the time in seconds."""
+    """Column of a CSV file with the time, in seconds or as ISO dates."""
     normalize: Literal["zscore", "minmax", "none"] = "zscore"
     """Per window and channel, inside the ONNX graph, so that clients send raw values."""
     length: Annotated[int, Field(ge=2)] | None = None
-    """Samples in a window; the data set's own length, or the median training length, if left out."""
+    """Samples in a window. If left out: `window`, else the series' own length, else by `equalize` (docs/data.md)."""
     equalize: Literal["resample", "pad", "crop"] = "resample"
     """What makes windows of other lengths equal."""
     rate_hz: Annotated[float, Field(gt=0)] | None = None
-    """Resample recordings to this rate first."""
+    """Resample recordings to this rate first; needs `source_rate_hz`, by which the runner does the same."""
     source_rate_hz: Annotated[float, Field(gt=0)] | None = None
     """The rate at which recordings were sampled, where no time column says."""
     window: Annotated[int, Field(ge=2)] | None = None
     """Cut long recordings into windows of this many samples."""
     stride: Annotated[int, Field(ge=1)] | None = None
-    """Samples from one window's start to the next one's; smaller than `window` means that they overlap."""
+    """Samples from one window's start to the next one's: `window` if left out, less to let them overlap."""
     missing: Literal["interpolate", "refuse"] = "interpolate"
     """What to do with missing values."""
     split: Literal["stratified", "group"] = "stratified"
@@ -76,8 +76,8 @@ class DataSpec(_Section):
             raise ValueError("give either dataset (a name in the archive) or path (a file or folder)")
         if self.split == "group" and self.group is None:
             raise ValueError('split = "group" needs group, the column that names the household or device')
-        if (self.rate_hz is None) != (self.source_rate_hz is None) and self.time is None:
-            raise ValueError("rate_hz needs source_rate_hz, or time, the column with the timestamps")
+        if self.rate_hz is not None and self.source_rate_hz is None:
+            raise ValueError("rate_hz needs source_rate_hz, the rate at which the runner will be given samples")
         return self
 
 

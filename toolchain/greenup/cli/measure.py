@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,7 +45,7 @@ def command(
     from greenup.cli import context, present, progress
     from greenup.recipe import MeasureSpec
 
-    given = {"burst_s": burst_s, "max_rounds": max_rounds, "precision": precision}
+    given: dict[str, Any] = {"burst_s": burst_s, "max_rounds": max_rounds, "precision": precision}
     spec = MeasureSpec(**{name: value for name, value in given.items() if value is not None})
     with progress.shown(quiet) as report:
         session = context.session(device, out, report, allow_unsigned=allow_unsigned)

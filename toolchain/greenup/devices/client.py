@@ -92,8 +92,9 @@ class RunnerClient:
             progress(status.get("done", 0), status.get("total", 1), status.get("message", "starting"))
             time.sleep(_POLL_S)
 
-    def _json(self, argv: list[str], stdin: bytes = b"") -> Any:
-        return self._link.call(argv, stdin).json()
+    def _json(self, argv: list[str], stdin: bytes = b"") -> dict[str, Any]:
+        answer: dict[str, Any] = self._link.call(argv, stdin).json()
+        return answer
 
 
 def _unsigned(allow: bool) -> list[str]:

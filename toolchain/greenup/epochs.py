@@ -1,0 +1,199 @@
+"""One training as it moves from epoch to epoch: rate, loss, what is the best so far, what a checkpoint holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from greenup.augment import augment
+from greenup.model import Classifier, ModelConfig
+from greenup.recipe import TrainSpec
+from greenup.weights import State
+from greenup_runtime.errors import GreenupError
+
+PREDICT_BATCH = 256
+_WARMUP_SHARE = 0.05
+_LARGEST_GRADIENT = 1.0
+
+
+class Cases(Protocol):
+    """Raw windows x [n, c, l], float32, and their classes y [n], int64."""
+
+    @property
+    def x(self) -> npt.NDArray[np.float32]:
+        """Raw windows [n, c, l]."""
+
+    @property
+    def y(self) -> npt.NDArray[np.int64]:
+        """Their classes [n]."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history; `train_loss` is NaN for epoch 0, which trains nothing."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+class Run:
+    """One training: what is fixed, and what moves from epoch to epoch."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        spec: TrainSpec,
+        train: Cases,
+        validation: Cases,
+        seed: int,
+        initial_state: State | None,
+    ) -> None:
+        self.spec, self.seed = spec, seed
+        self.x, self.y = torch.from_numpy(train.x), torch.from_numpy(train.y)
+        self.held_x, self.held_y = torch.from_numpy(validation.x), torch.from_numpy(validation.y)
+        self.class_weights = _class_weights(self.y, config.classes) if spec.balance == "loss" else None
+        torch.manual_seed(_derived_seed(seed, "weights"))
+        self.model = Classifier(config)
+        if initial_state is not None:
+            self.model.load_state_dict(initial_state)
+        self.optimizer = _optimizer(self.model, spec)
+        self.key = _run_key(config, spec, seed, self.model, [self.x, self.y, self.held_x, self.held_y])
+        self.history: list[Epoch] = []
+        self.best: State = {}
+        self.best_epoch = 0
+
+    @property
+    def done(self) -> int:
+        """Finished epochs."""
+        return len(self.history) - 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or the last `patience` of them brought nothing."""
+        return self.done >= self.spec.epochs or self.done - self.best_epoch >= self.spec.patience
+
+    def start(self, found: dict[str, Any] | None) -> None:
+        """Continue from a checkpoint's progress, or begin by judging the initial weights."""
+        if found is None:
+            self._judge(math.nan)
+            return
+        self.model.load_state_dict(found["model"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.best, self.best_epoch = found["best"], found["best_epoch"]
+        self.history = [Epoch(**line) for line in found["history"]]
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "history": [asdict(line) for line in self.history],
+        }
+
+    def epoch(self) -> None:
+        """One pass over the training windows, then a look at the validation windows."""
+        generator = torch.Generator().manual_seed(_derived_seed(self.seed, self.done))
+        torch.manual_seed(_derived_seed(self.seed, f"dropout {self.done}"))
+        self.model.train()
+        order = torch.randperm(len(self.x), generator=generator)
+        batches = torch.split(order, self.spec.batch)
+        total = 0.0
+        for index, rows in enumerate(batches):
+            self._set_rate((self.done * len(batches) + index) / (self.spec.epochs * len(batches)))
+            x = self.x[rows]
+            x = augment(x, generator) if self.spec.augment else x
+            total += self._step(x, self.y[rows]) * len(rows)
+        self._judge(total / len(self.x))
+
+    def message(self) -> str:
+        """How it stands, for people."""
+        last, best = self.history[-1], self.history[self.best_epoch]
+        return (
+            f"validation {last.validation_accuracy:.1%}, best {best.validation_accuracy:.1%}"
+            f" in epoch {self.best_epoch}"
+        )
+
+    def _set_rate(self, at: float) -> None:
+        """Linear warm-up, then half a cosine down to zero; `at` is the share of all steps that is done."""
+        warm = min(1.0, (at + 1e-3) / _WARMUP_SHARE)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.spec.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * at))
+
+    def _step(self, x: Tensor, y: Tensor) -> float:
+        loss = F.cross_entropy(
+            self.model(x), y, weight=self.class_weights, label_smoothing=self.spec.label_smoothing
+        )
+        if not torch.isfinite(loss):
+            raise GreenupError(
+                f"training diverged in epoch {self.done + 1}: the loss is {loss.item()}",
+                f"lower train.learning_rate (it is {self.spec.learning_rate:g}), and look for extreme values",
+            )
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+        self.optimizer.step()
+        return loss.item()
+
+    def _judge(self, train_loss: float) -> None:
+        logits = logits_of(self.model, self.held_x, PREDICT_BATCH)
+        loss = F.cross_entropy(logits, self.held_y).item()
+        accuracy = (logits.argmax(dim=1) == self.held_y).float().mean().item()
+        self.history.append(Epoch(len(self.history), train_loss, loss, accuracy))
+        if self.done == 0 or self._rank(self.done) > self._rank(self.best_epoch):
+            self.best_epoch = self.done
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _rank(self, epoch: int) -> tuple[float, float]:
+        line = self.history[epoch]
+        return line.validation_accuracy, -line.validation_loss
+
+
+def logits_of(model: Classifier, x: Tensor, batch: int) -> Tensor:
+    """Logits [n, k] of raw windows x [n, c, l], `batch` at a time."""
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(part) for part in torch.split(x, batch)])
+
+
+def _optimizer(model: Classifier, spec: TrainSpec) -> torch.optim.Optimizer:
+    """AdamW that decays matrices only: shrinking norms, biases and positions would do harm."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in trained if p.ndim > 1 and not name.startswith(("embed.cls", "embed.positions"))]
+    kept = {id(p) for p in matrices}
+    others = [p for _, p in trained if id(p) not in kept]
+    groups = [{"params": matrices, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate)
+
+
+def _class_weights(y: Tensor, classes: int) -> Tensor:
+    """Weight of each class [k], the inverse of its share; 1 on average over the cases."""
+    counts = torch.zeros(classes).index_add(0, y, torch.ones(len(y)))
+    present = counts > 0
+    return torch.where(present, len(y) / (present.sum() * counts.clamp(min=1)), 0.0)
+
+
+def _derived_seed(seed: int, purpose: int | str) -> int:
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _run_key(config: ModelConfig, spec: TrainSpec, seed: int, model: Classifier, data: list[Tensor]) -> str:
+    """Digest of all that decides the outcome, so that a checkpoint is never taken up by another run."""
+    settings = {"config": config.to_json(), "spec": spec.model_dump(mode="json"), "seed": seed}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in [*model.state_dict().values(), *data]:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
