@@ -28,14 +28,18 @@ Completion for bash: `eval "$(_GREENUP_COMPLETE=bash_source greenup)"`; zsh and 
 def cli_reference() -> str:
     """The help of every verb."""
     parts = [NOTE, "# Command line\n"]
-    for name in ["greenup", *VERBS]:
-        command: Command | None = greenup if name == "greenup" else greenup.get_command(Context(greenup), name)
-        assert command is not None
-        shown = "greenup" if name == "greenup" else f"greenup {name}"
-        context = Context(command, info_name=shown, max_content_width=100, terminal_width=100)
-        parts.append(f"## `{shown}`\n\n```text\n{command.get_help(context)}\n```\n")
+    whole = Context(greenup, info_name="greenup", terminal_width=100, **greenup.context_settings)
+    parts.append(_help("greenup", greenup, whole))
+    for name in VERBS:
+        verb = greenup.get_command(whole, name)
+        assert verb is not None
+        parts.append(_help(f"greenup {name}", verb, Context(verb, info_name=name, parent=whole)))
     parts.append(CLOSING)
     return "\n".join(parts)
+
+
+def _help(shown: str, command: Command, context: Context) -> str:
+    return f"## `{shown}`\n\n```text\n{command.get_help(context)}\n```\n"
 
 
 def recipe_reference() -> str:

@@ -45,11 +45,11 @@ def table(result: dict[str, Any], name: str) -> str:
 
 def _row(row: dict[str, Any], chosen: str) -> str:
     name = f"**{row['name']}** (chosen)" if row["name"] == chosen else row["name"]
-    accuracy, latency, energy = row["accuracy"], row["latency_s"], row["energy_j"]
+    latency, energy = row["latency_s"], row["energy_j"]
     cells = (
         name,
         f"{row['size_bytes'] / 1e6:.2f} MB",
-        f"{100 * accuracy['value']:.1f} % ({100 * accuracy['low']:.1f} – {100 * accuracy['high']:.1f}, n {accuracy['n']})",
+        _accuracy(row["accuracy"]),
         f"{latency['median'] * 1e6:.0f} µs ({latency['low'] * 1e6:.0f} – {latency['high'] * 1e6:.0f})",
         _ratio(row["speedup"]),
         _energy(energy),
@@ -57,6 +57,11 @@ def _row(row: dict[str, Any], chosen: str) -> str:
         row["verdict"],
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _accuracy(share: dict[str, float]) -> str:
+    value, low, high = (100 * share[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f} – {high:.1f}, n {share['n']})"
 
 
 def _ratio(ratio: dict[str, float] | None) -> str:
@@ -72,11 +77,12 @@ def _energy(energy: dict[str, Any] | None) -> str:
 
 def _conditions(result: dict[str, Any], name: str) -> str:
     facts, data = result["conditions"], result["dataset"]
+    meter = facts["meter"].get("source") or "no meter"
     return (
-        f"`greenup build-and-push examples/{name}.toml --device local`: {data['name']}, split `{data['split_id']}`, "
-        f"{data['train']}/{data['validation']}/{data['test']} training, validation and test cases; {facts['cpu']}, "
-        f"{facts['plan']['threads']} thread, onnxruntime {facts['onnxruntime']}, {result['rounds']} rounds; "
-        f"95 % intervals in brackets; energy from {facts['meter']['source'] if facts['meter'].get('source') else 'no meter'}. "
+        f"`greenup build-and-push examples/{name}.toml --device local`: {data['name']}, "
+        f"split `{data['split_id']}`, {data['train']}/{data['validation']}/{data['test']} training, validation "
+        f"and test cases; {facts['cpu']}, {facts['plan']['threads']} thread, onnxruntime {facts['onnxruntime']}, "
+        f"{result['rounds']} rounds; 95 % intervals in brackets; energy from {meter}. "
         f"Chosen: {result['chosen']}, {result['chosen_because']}."
     )
 

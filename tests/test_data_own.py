@@ -108,6 +108,8 @@ def test_channels_time_and_group_are_chosen_by_name(tmp_path):
     found = load(path, channels=("volt", "power"), time="when", group="home", split="group", rate_hz=1.0)
     assert found.train.x.shape[1:] == (2, 21)
     np.testing.assert_allclose(found.train.x[0, 0], np.arange(21) / 2)
+    assert found.policy.source_rate_hz == 0.5  # by the times, for series that come to the runner without
+    assert any("0.5 Hz" in note for note in found.notes)
     homes = [set(part.x[:, 1, 0].tolist()) for part in (found.train, found.validation, found.test)]
     assert sum(map(len, homes)) == len(set.union(*homes)) == 6
     assert found.split_id.startswith("group-test20+val20-seed0-")

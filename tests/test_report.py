@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from test_gpsup import make_trial
+
 from greenup.gpsup import compare
 from greenup.intervals import wilson
 from greenup.result import DatasetFacts, Result, VariantResult
 from greenup_runtime.trial import MeterFacts, Trial
-from test_gpsup import COUNTER, ESTIMATE, POWER, make_trial
 
 TIMES = {"fp32": 1.9e-3, "int8": 1.1e-3, "pruned": 1.2e-3, "pruned-int8": 0.7e-3}
 POWERS = {"fp32": 5.0, "int8": 5.6, "pruned": 5.05, "pruned-int8": 5.8}

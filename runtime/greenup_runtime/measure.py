@@ -14,7 +14,8 @@ import gc
 import math
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -75,7 +76,7 @@ def run_trial(
     passed over.
     """
     order = random.Random(plan.seed)
-    with Sampler(chosen.meter, clock) as sampler:
+    with _settled_memory(), Sampler(chosen.meter, clock) as sampler:
         _warm_up(plan, engines, clock)
         bursts: list[Burst] = []
         total = plan.pilot_rounds
@@ -88,6 +89,17 @@ def run_trial(
                 total = _rounds_needed(plan, _draft(plan, bursts, chosen, sampler, facts))
         progress(total, total, "measured")
         return _draft(plan, bursts, chosen, sampler, facts)
+
+
+@contextmanager
+def _settled_memory() -> Iterator[None]:
+    """Take what exists now out of the collector's sight: a collection before each burst is then a short one."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _round(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int, str], None]
 _DATA = ["data", "runtime/preprocess.py", "stages.py"]
-_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "augment.py", "checkpoint.py", "weights.py"]
+_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py", "checkpoint.py", "weights.py"]
 _EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
 _TORCH = ["torch", "numpy", "pandas", "aeon"]
 _ONNX = [*_TORCH, "onnx", "onnxscript", "onnxruntime"]

@@ -50,13 +50,13 @@ class DataSpec(_Section):
     normalize: Literal["zscore", "minmax", "none"] = "zscore"
     """Per window and channel, inside the ONNX graph, so that clients send raw values."""
     length: Annotated[int, Field(ge=2)] | None = None
-    """Samples in a window. If left out: `window`, else the series' own length, else by `equalize` (docs/data.md)."""
+    """Samples in a window. If left out: `window`, else the series' own length, else by `equalize`."""
     equalize: Literal["resample", "pad", "crop"] = "resample"
     """What makes windows of other lengths equal."""
     rate_hz: Annotated[float, Field(gt=0)] | None = None
-    """Resample recordings to this rate first; needs `source_rate_hz`, by which the runner does the same."""
+    """Resample recordings to this rate first; needs `time` or `source_rate_hz`."""
     source_rate_hz: Annotated[float, Field(gt=0)] | None = None
-    """The rate at which recordings were sampled, where no time column says."""
+    """Rate of series without timestamps, here and at the runner; if left out, the usual one by `time`."""
     window: Annotated[int, Field(ge=2)] | None = None
     """Cut long recordings into windows of this many samples."""
     stride: Annotated[int, Field(ge=1)] | None = None
@@ -76,8 +76,8 @@ class DataSpec(_Section):
             raise ValueError("give either dataset (a name in the archive) or path (a file or folder)")
         if self.split == "group" and self.group is None:
             raise ValueError('split = "group" needs group, the column that names the household or device')
-        if self.rate_hz is not None and self.source_rate_hz is None:
-            raise ValueError("rate_hz needs source_rate_hz, the rate at which the runner will be given samples")
+        if self.rate_hz is not None and self.source_rate_hz is None and self.time is None:
+            raise ValueError("rate_hz needs source_rate_hz, or time, the column with the timestamps")
         return self
 
 

@@ -34,7 +34,8 @@ def choose_policy(train: Sequence[Recording], channels: int, spec: DataSpec) -> 
     """The policy of the recipe; a length left open comes from the training recordings only.
 
     It is the window's, else the one that all have, else by `equalize`: `resample` takes their median, `pad` the
-    longest (nothing is cut), `crop` the shortest (nothing is refused).
+    longest (nothing is cut), `crop` the shortest (nothing is refused). A source rate left open is the usual one by
+    their timestamps, so that the runner can also take series that come without.
     """
     return InputPolicy(
         channels=channels,
@@ -42,7 +43,7 @@ def choose_policy(train: Sequence[Recording], channels: int, spec: DataSpec) -> 
         equalize=spec.equalize,
         missing=spec.missing,
         rate_hz=spec.rate_hz,
-        source_rate_hz=spec.source_rate_hz,
+        source_rate_hz=spec.source_rate_hz or _usual_rate_hz(train, spec),
         window=spec.window,
         stride=spec.stride,
     )
@@ -77,6 +78,8 @@ def notes_on_lengths(recordings: Sequence[Recording], policy: InputPolicy, spec:
         chosen = "the recipe" if spec.length else _RULES[spec.equalize]
         spread = f"{min(lengths)} to {max(lengths)}" if min(lengths) != max(lengths) else f"{lengths[0]}"
         notes.append(f"series of {spread} samples become {policy.length} ({chosen}) by {policy.equalize}")
+    if policy.rate_hz is not None and spec.source_rate_hz is None:
+        notes.append(f"by their times recordings have {policy.source_rate_hz:g} Hz; the runner assumes it without")
     gaps = sum(int(np.isnan(recording.values).sum()) for recording in recordings)
     if gaps:
         notes.append(f"{gaps} missing values were filled by linear interpolation")
@@ -118,6 +121,14 @@ def _length(train: Sequence[Recording], spec: DataSpec) -> int:
             "one row per sample and one recording per file or stretch is expected; see docs/data.md",
         )
     return chosen
+
+
+def _usual_rate_hz(train: Sequence[Recording], spec: DataSpec) -> float | None:
+    """One over the median time step of the recordings, to six digits; None where no rate is asked for."""
+    steps = [np.diff(item.times_s) for item in train if item.times_s is not None and len(item.times_s) > 1]
+    if spec.rate_hz is None or not steps:
+        return None
+    return float(f"{1 / float(np.median(np.concatenate(steps))):.6g}")
 
 
 def _samples(recording: Recording, spec: DataSpec) -> int:
