@@ -117,7 +117,7 @@ def _length(train: Sequence[Recording], spec: DataSpec) -> int:
     ]
     if chosen < 2:
         raise DataFault(
-            f"the training series are too short: {chosen} samples or fewer",
+            f"the training series are empty or too short: {chosen} samples, 2 are needed",
             "one row per sample and one recording per file or stretch is expected; see docs/data.md",
         )
     return chosen
