@@ -36,7 +36,8 @@ class MeterFacts:
 
     `kind` is `counter` (values are joules since the meter was opened) or `power` (values are watts).
     `scope` says what the sensor sees (`package`, `module`, `board`, `process`). `estimated` marks a
-    model instead of a sensor, `simulated` a fake or a replay; neither may pass as measured.
+    model instead of a sensor, `simulated` a fake or a replay; neither may pass as measured. `rails` names what is
+    summed, where a board has several; `lag_s` is how far a reading trails the power it shows (on-chip averaging).
     """
 
     name: str
@@ -47,6 +48,13 @@ class MeterFacts:
     resolution: float = 0.0
     estimated: bool = False
     simulated: bool = False
+    rails: tuple[str, ...] = ()
+    lag_s: float = 0.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> MeterFacts:
+        """From a JSON object, where a tuple is a list. Raises TypeError for other keys."""
+        return cls(**{**values, "rails": tuple(values.get("rails", ()))})
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,7 @@ def _assemble(head: dict[str, Any], lines: list[dict[str, Any]], raw: Any) -> Tr
         )
         for line, end in zip(lines, ends, strict=True)
     )
-    meter = MeterFacts(**head["meter"]) if head["meter"] else None
+    meter = MeterFacts.from_json(head["meter"]) if head["meter"] else None
     trace = np.column_stack([raw["sample_time_s"], raw["sample_value"]]).astype(np.float64)
     return Trial(
         id=head["id"],

@@ -2,7 +2,8 @@
 
 A meter is opened by its module's `open_meter`, which raises MeterFault with the reason where this device has
 none, and is then read as often as its facts say is worth it. A counter returns joules since it was opened; a
-power meter watts at this moment. A meter never returns a guess: what cannot be read raises MeterFault.
+power meter watts at this moment. A meter never returns a guess: what cannot be read raises MeterFault, and a
+sensor that has not finished a new conversion since it was last read raises StaleReading.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from greenup_runtime.clock import Clock, SystemClock
+from greenup_runtime.errors import MeterFault
 from greenup_runtime.trial import MeterFacts
+
+
+class StaleReading(MeterFault):
+    """The sensor has nothing new yet: the value would be the last one again, at a time that it is not of."""
 
 
 class Meter(Protocol):
