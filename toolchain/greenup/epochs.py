@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from greenup.augment import augment
+from greenup.distill import Teacher
 from greenup.model import Classifier, ModelConfig
 from greenup.recipe import TrainSpec
 from greenup.weights import State
@@ -58,8 +59,9 @@ class Run:
         validation: Cases,
         seed: int,
         initial_state: State | None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.spec, self.seed = spec, seed
+        self.spec, self.seed, self.teacher = spec, seed, teacher
         self.x, self.y = torch.from_numpy(train.x), torch.from_numpy(train.y)
         self.held_x, self.held_y = torch.from_numpy(validation.x), torch.from_numpy(validation.y)
         self.class_weights = _class_weights(self.y, config.classes) if spec.balance == "loss" else None
@@ -68,7 +70,9 @@ class Run:
         if initial_state is not None:
             self.model.load_state_dict(initial_state)
         self.optimizer = _optimizer(self.model, spec)
-        self.key = _run_key(config, spec, seed, self.model, [self.x, self.y, self.held_x, self.held_y])
+        settings = {"config": config.to_json(), "spec": spec.model_dump(mode="json"), "seed": seed}
+        settings["teacher"] = teacher.digest() if teacher else None
+        self.key = _run_key(settings, self.model, [self.x, self.y, self.held_x, self.held_y])
         self.history: list[Epoch] = []
         self.best: State = {}
         self.best_epoch = 0
@@ -133,9 +137,10 @@ class Run:
             group["lr"] = self.spec.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * at))
 
     def _step(self, x: Tensor, y: Tensor) -> float:
-        loss = F.cross_entropy(
-            self.model(x), y, weight=self.class_weights, label_smoothing=self.spec.label_smoothing
-        )
+        logits = self.model(x)
+        loss = F.cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.spec.label_smoothing)
+        if self.teacher is not None:
+            loss = self.teacher.blend(loss, logits, x)
         if not torch.isfinite(loss):
             raise GreenupError(
                 f"training diverged in epoch {self.done + 1}: the loss is {loss.item()}",
@@ -190,9 +195,8 @@ def _derived_seed(seed: int, purpose: int | str) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def _run_key(config: ModelConfig, spec: TrainSpec, seed: int, model: Classifier, data: list[Tensor]) -> str:
+def _run_key(settings: dict[str, Any], model: Classifier, data: list[Tensor]) -> str:
     """Digest of all that decides the outcome, so that a checkpoint is never taken up by another run."""
-    settings = {"config": config.to_json(), "spec": spec.model_dump(mode="json"), "seed": seed}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in [*model.state_dict().values(), *data]:
         digest.update(tensor.contiguous().numpy().tobytes())

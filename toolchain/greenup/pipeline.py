@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int, str], None]
 _DATA = ["data", "runtime/preprocess.py", "stages.py"]
-_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py", "checkpoint.py", "weights.py"]
+_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
+_TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
 _EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
 _TORCH = ["torch", "numpy", "pandas", "aeon"]
 _ONNX = [*_TORCH, "onnx", "onnxscript", "onnxruntime"]
@@ -98,7 +99,7 @@ class Stages:
         from greenup import stages
 
         parent = self.trained()
-        inputs = {"parent": parent.name, **_dump(self.recipe, "prune")}
+        inputs = {"parent": parent.name, **_dump(self.recipe, "prune", "distill")}
         code = [*_TRAIN, "prune.py"]
         return self._run("prune", inputs, code, _TORCH, partial(stages.prune_stage, self, parent))
 

@@ -138,6 +138,15 @@ class PruneSpec(_Section):
     """Highest learning rate after the cut."""
 
 
+class DistillSpec(_Section):
+    """How smaller forms of the model learn from the trained one while they are trained on."""
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Share of the loss that follows the trained model's probabilities; 0 is labels alone."""
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    """Divides logits on both sides, so that the unlikely classes speak too."""
+
+
 class QuantizeSpec(_Section):
     """Static int8 QDQ of the weight MatMul/Gemm nodes, calibrated on training windows."""
 
@@ -192,6 +201,8 @@ class Recipe(_Section):
     """Its training."""
     prune: PruneSpec = PruneSpec()
     """What is removed."""
+    distill: DistillSpec = DistillSpec()
+    """What smaller forms learn from the trained one."""
     quantize: QuantizeSpec = QuantizeSpec()
     """How int8 variants are made."""
     budget: BudgetSpec = BudgetSpec()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from greenup import bundle, prune, train, weights
+from greenup.distill import Teacher
 from greenup.evaluate import evaluate, golden_windows
 from greenup.export import BATCH, check_against_torch, export_onnx
 from greenup.model import ModelConfig
@@ -20,6 +21,7 @@ from greenup_runtime.bundle import BASELINE
 if TYPE_CHECKING:
     from greenup.data import DataSet
     from greenup.pipeline import Stages
+    from greenup.recipe import TrainSpec
 
 _MODEL = "model.onnx"
 _LABELS = "validation_labels.npy"
@@ -35,11 +37,12 @@ def train_stage(stages: Stages, out: Path) -> None:
 
 
 def prune_stage(stages: Stages, parent: Path, out: Path) -> None:
-    """Remove heads and feed-forward neurons from the trained model, and train on shortly."""
+    """Remove heads and feed-forward neurons from the trained model, and let the rest learn from it shortly."""
     recipe = stages.recipe
-    config, state = prune.prune(*weights.load(parent), recipe.prune)
+    original = weights.load(parent)
+    config, state = prune.prune(*original, recipe.prune)
     spec = prune.fine_tuning(recipe.train, recipe.prune)
-    _fit(stages, config, out, "prune", spec, initial=state)
+    _fit(stages, config, out, "prune", spec, initial=state, teacher=Teacher([original], recipe.distill))
 
 
 def export_stage(stages: Stages, parent: Path, out: Path) -> None:
@@ -74,7 +77,13 @@ def bundle_stage(stages: Stages, models: dict[str, Path], out: Path) -> None:
 
 
 def _fit(
-    stages: Stages, config: ModelConfig, out: Path, label: str, spec: Any, initial: weights.State | None
+    stages: Stages,
+    config: ModelConfig,
+    out: Path,
+    label: str,
+    spec: TrainSpec,
+    initial: weights.State | None,
+    teacher: Teacher | None = None,
 ) -> None:
     data = stages.data()
     fitted = train.train(
@@ -86,6 +95,7 @@ def _fit(
         folder=out / "checkpoints",
         progress=partial(stages.job.progress, label),
         initial_state=initial,
+        teacher=teacher,
     )
     shutil.rmtree(out / "checkpoints")
     weights.save(out, config, fitted.state)

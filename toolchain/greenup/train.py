@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from greenup import checkpoint
+from greenup.distill import Teacher
 from greenup.epochs import PREDICT_BATCH, Cases, Epoch, Run, logits_of
 from greenup.model import Classifier, ModelConfig
 from greenup.recipe import TrainSpec
@@ -48,17 +49,19 @@ def train(
     folder: Path,
     progress: Progress | None = None,
     initial_state: State | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainResult:
     """Train a model, or train one on from `initial_state`; checkpoints go to `folder` after each epoch.
 
-    Called again with the same arguments after a kill, it resumes; on one machine the same arguments give the
-    same bits. Raises DataFault for an empty split, GreenupError where the loss is no longer a number.
+    With a `teacher` it learns from its probabilities too. Called again with the same arguments after a kill, it
+    resumes; on one machine the same arguments give the same bits. Raises DataFault for an empty split,
+    GreenupError where the loss is no longer a number.
     """
     _check_split(train, validation)
     path = folder / "checkpoint.pt"
     report = progress or (lambda done, total, message: None)
     with _reproducible(spec.threads):
-        run = Run(config, spec, train, validation, seed, initial_state)
+        run = Run(config, spec, train, validation, seed, initial_state, teacher)
         found, note = checkpoint.load(path, run.key)
         if note:
             report(0, spec.epochs, note)

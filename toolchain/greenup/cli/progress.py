@@ -56,10 +56,12 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._begun: set[str] = set()
+        self._said: dict[str, str] = {}
 
     def report(self, stage: str, done: int, total: int, message: str) -> None:
-        if stage not in self._begun or done >= total:
-            self._begun.add(stage)
+        if stage not in self._said or done >= total:
             state = message or ("done" if done >= total else "…")
+            if self._said.get(stage) in {state, "done"} and state in {"done", "cached"}:
+                return  # several stages ask for what they share; it is told once
+            self._said[stage] = state
             self._console.print(f"{stage}: {state}", highlight=False, markup=False, soft_wrap=True)
