@@ -10,7 +10,7 @@ The stages' own work is in stages.py; here is only their order, their keys and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,14 @@ def _check_opset(job: Build) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Made:
+    """A variant's folders: that of its ONNX file, and that of the trained weights it was made from."""
+
+    onnx: Path
+    weights: Path
+
+
 class Stages:
     """The folders of one build's stages, made on demand."""
 
@@ -105,18 +113,24 @@ class Stages:
 
     def exported(self, form: str) -> Path:
         """The folder of the float ONNX file of a form, `fp32` or `pruned`."""
+        return self.float_onnx(self.trained() if form == "fp32" else self.pruned(), form)
+
+    def float_onnx(self, parent: Path, label: str) -> Path:
+        """The folder of the float ONNX file of trained weights."""
         from greenup import stages
 
-        parent = self.trained() if form == "fp32" else self.pruned()
         inputs = {"parent": parent.name, "opset": self.recipe.opset, "data": self._data_key}
         make = partial(stages.export_stage, self, parent)
-        return self._run("export", inputs, _EXPORT, _ONNX, make, form)
+        return self._run("export", inputs, _EXPORT, _ONNX, make, label)
 
     def quantized(self, form: str) -> Path:
         """The folder of the int8 ONNX file of a form, `int8` or `pruned-int8`."""
+        return self.int8_onnx(self.exported("fp32" if form == "int8" else "pruned"), form)
+
+    def int8_onnx(self, parent: Path, label: str) -> Path:
+        """The folder of the int8 form of a float ONNX file's folder."""
         from greenup import stages
 
-        parent = self.exported("fp32" if form == "int8" else "pruned")
         scheme = self.scheme()
         inputs = {
             "parent": parent.name,
@@ -127,15 +141,18 @@ class Stages:
         inputs["seed"] = self.recipe.seed
         code = [*_DATA, "quantize.py"]
         make = partial(stages.quantize_stage, self, parent, scheme)
-        return self._run("quantize", inputs, code, _ONNX, make, form)
+        return self._run("quantize", inputs, code, _ONNX, make, label)
 
     def bundle(self) -> Path:
         """The packed, unsigned bundle's folder."""
+        return self.packed({name: Made(self.variant(name), self.source(name)) for name in self.recipe.variants})
+
+    def packed(self, models: Mapping[str, Made]) -> Path:
+        """The folder of an unsigned bundle of any variants; `fp32` must be among them."""
         from greenup import stages
 
-        models: dict[str, Path] = {name: self.variant(name) for name in self.recipe.variants}
         inputs = {
-            "models": {name: folder.name for name, folder in models.items()},
+            "models": {name: [made.onnx.name, made.weights.name] for name, made in models.items()},
             "recipe": self.recipe.digest(),
             "data": self._data_key,
             "isa": self.job.target.needed_isa(self.job.features),

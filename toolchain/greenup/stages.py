@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from greenup_runtime.bundle import BASELINE
 
 if TYPE_CHECKING:
     from greenup.data import DataSet
-    from greenup.pipeline import Stages
+    from greenup.pipeline import Made, Stages
     from greenup.recipe import TrainSpec
 
-_MODEL = "model.onnx"
-_LABELS = "validation_labels.npy"
+MODEL = "model.onnx"
+LABELS = "validation_labels.npy"
 _CHECKED_WINDOWS = 8
 
 
@@ -48,29 +49,29 @@ def prune_stage(stages: Stages, parent: Path, out: Path) -> None:
 def export_stage(stages: Stages, parent: Path, out: Path) -> None:
     """Export to ONNX and check the file against PyTorch on real windows."""
     config, state = weights.load(parent)
-    export_onnx(config, state, out / _MODEL, opset=stages.recipe.opset)
-    check_against_torch(out / _MODEL, config, state, stages.data().validation.x[:_CHECKED_WINDOWS])
+    export_onnx(config, state, out / MODEL, opset=stages.recipe.opset)
+    check_against_torch(out / MODEL, config, state, stages.data().validation.x[:_CHECKED_WINDOWS])
 
 
 def quantize_stage(stages: Stages, parent: Path, scheme: dict[str, Any], out: Path) -> None:
     """Quantize an exported model, calibrated on training windows drawn by the recipe's seed."""
     spec, windows = stages.recipe.quantize, stages.data().train.x
     order = np.random.default_rng(stages.recipe.seed).permutation(len(windows))
-    quantize(parent / _MODEL, out / _MODEL, windows[order[: spec.calibration_windows]], spec, **scheme)
+    quantize(parent / MODEL, out / MODEL, windows[order[: spec.calibration_windows]], spec, **scheme)
 
 
-def bundle_stage(stages: Stages, models: dict[str, Path], out: Path) -> None:
+def bundle_stage(stages: Stages, models: Mapping[str, Made], out: Path) -> None:
     """Evaluate every variant and pack them."""
     data = stages.data()
     golden = golden_windows(data)
     packed, expected = [], {}
-    for index, (name, folder) in enumerate(models.items()):
+    for index, (name, made) in enumerate(models.items()):
         stages.job.progress("evaluate", index, len(models), name)
-        labels = np.load(stages.source(name) / _LABELS, allow_pickle=False)
-        result = evaluate(folder / _MODEL, data, golden, labels, BATCH)
+        labels = np.load(made.weights / LABELS, allow_pickle=False)
+        result = evaluate(made.onnx / MODEL, data, golden, labels, BATCH)
         isa = stages.job.target.needed_isa(stages.job.features) if name.endswith("int8") else ()
         facts = {**result.facts, "isa": list(isa)}
-        packed.append(bundle.PackedVariant(name, (folder / _MODEL).read_bytes(), facts))
+        packed.append(bundle.PackedVariant(name, (made.onnx / MODEL).read_bytes(), facts))
         expected[name] = result.golden
     stages.job.progress("evaluate", len(models), len(models), "done")
     bundle.pack(out, _head(stages, data), packed, bundle.golden_bytes(golden, expected))
@@ -100,7 +101,7 @@ def _fit(
     shutil.rmtree(out / "checkpoints")
     weights.save(out, config, fitted.state)
     probabilities = train.predict(config, fitted.state, data.validation.x)
-    np.save(out / _LABELS, probabilities.argmax(axis=1).astype(np.int64))
+    np.save(out / LABELS, probabilities.argmax(axis=1).astype(np.int64))
 
 
 def _head(stages: Stages, data: DataSet) -> dict[str, Any]:

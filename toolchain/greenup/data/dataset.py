@@ -13,10 +13,14 @@ from greenup_runtime.preprocess import InputPolicy
 
 @dataclass(frozen=True)
 class Windows:
-    """Raw windows `x` [cases, channels, length], not normalised, and their classes `y` [cases] as indices."""
+    """Raw windows `x` [cases, channels, length], not normalised, and their classes `y` [cases] as indices.
+
+    `unit` [cases] names what no further division may tear apart: the recording, or with a split by group the group.
+    """
 
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.y)

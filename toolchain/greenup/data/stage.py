@@ -53,8 +53,9 @@ def load(spec: DataSpec, *, name: str, seed: int, data_dir: Path | None = None) 
     parts = divide(learnt, spec, seed, len(held_back) if own_test else None)
     chosen = _chosen(learnt, parts.train)
     policy = windows.choose_policy(chosen, channels, spec)
-    train = windows.cut(chosen, policy, classes)
-    validation = windows.cut(_chosen(learnt, parts.validation), policy, classes)
+    by_group = spec.split == "group"
+    train = windows.cut(chosen, policy, classes, by_group=by_group)
+    validation = windows.cut(_chosen(learnt, parts.validation), policy, classes, by_group=by_group)
     test = windows.cut(_chosen(held_back if own_test else learnt, parts.test), policy, classes)
     return DataSet(
         name=name,

@@ -49,9 +49,11 @@ def choose_policy(train: Sequence[Recording], channels: int, spec: DataSpec) -> 
     )
 
 
-def cut(recordings: Sequence[Recording], policy: InputPolicy, classes: tuple[str, ...]) -> Windows:
+def cut(
+    recordings: Sequence[Recording], policy: InputPolicy, classes: tuple[str, ...], *, by_group: bool = False
+) -> Windows:
     """All windows of the recordings. Raises DataFault, naming the recording, where one cannot be used."""
-    pieces, labels = [], []
+    pieces, labels, units = [], [], []
     for recording in recordings:
         try:
             windows = to_windows(recording.values, policy, recording.times_s)
@@ -59,7 +61,8 @@ def cut(recordings: Sequence[Recording], policy: InputPolicy, classes: tuple[str
             raise DataFault(f"{recording.origin}: {fault.message}", fault.hint) from fault
         pieces.append(windows)
         labels += [classes.index(recording.label)] * len(windows)
-    return Windows(np.concatenate(pieces), np.array(labels, dtype=np.int64))
+        units += [(recording.group or "") if by_group else recording.origin] * len(windows)
+    return Windows(np.concatenate(pieces), np.array(labels, dtype=np.int64), np.array(units, dtype=np.str_))
 
 
 def notes_on_short(count: int, spec: DataSpec) -> list[str]:
