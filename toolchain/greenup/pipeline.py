@@ -100,7 +100,7 @@ class Stages:
 
         parent = self.trained()
         inputs = {"parent": parent.name, **_dump(self.recipe, "prune", "distill")}
-        code = [*_TRAIN, "prune.py"]
+        code = [*_TRAIN, "prune"]
         return self._run("prune", inputs, code, _TORCH, partial(stages.prune_stage, self, parent))
 
     def exported(self, form: str) -> Path:

@@ -21,10 +21,10 @@ from greenup_runtime.bundle import BASELINE
 if TYPE_CHECKING:
     from greenup.data import DataSet
     from greenup.pipeline import Stages
-    from greenup.recipe import TrainSpec
 
 _MODEL = "model.onnx"
 _LABELS = "validation_labels.npy"
+_CHECKPOINTS = "checkpoints"
 _CHECKED_WINDOWS = 8
 
 
@@ -33,16 +33,35 @@ def train_stage(stages: Stages, out: Path) -> None:
     recipe, data = stages.recipe, stages.data()
     channels, length = data.train.x.shape[1:]
     config = config_for(recipe.model, channels, length, len(data.classes), recipe.data.normalize)
-    _fit(stages, config, out, "train", recipe.train, initial=None)
+    fitted = train.train(
+        config,
+        recipe.train,
+        data.train,
+        data.validation,
+        seed=recipe.seed,
+        folder=out / _CHECKPOINTS,
+        progress=partial(stages.job.progress, "train"),
+    )
+    _finish(stages, config, fitted.state, out)
 
 
 def prune_stage(stages: Stages, parent: Path, out: Path) -> None:
-    """Remove heads and feed-forward neurons from the trained model, and let the rest learn from it shortly."""
-    recipe = stages.recipe
+    """Remove what the recipe says from the trained model, and let the rest learn from it shortly."""
+    recipe, data = stages.recipe, stages.data()
     original = weights.load(parent)
-    config, state = prune.prune(*original, recipe.prune)
-    spec = prune.fine_tuning(recipe.train, recipe.prune)
-    _fit(stages, config, out, "prune", spec, initial=state, teacher=Teacher([original], recipe.distill))
+    config, fitted = prune.gradual(
+        *original,
+        prune.plan_of(recipe.prune),
+        prune.fine_tuning(recipe.train, recipe.prune),
+        data.train,
+        data.validation,
+        steps=recipe.prune.steps,
+        seed=recipe.seed,
+        folder=out / _CHECKPOINTS,
+        teacher=Teacher([original], recipe.distill),
+        progress=partial(stages.job.progress, "prune"),
+    )
+    _finish(stages, config, fitted.state, out)
 
 
 def export_stage(stages: Stages, parent: Path, out: Path) -> None:
@@ -76,30 +95,11 @@ def bundle_stage(stages: Stages, models: dict[str, Path], out: Path) -> None:
     bundle.pack(out, _head(stages, data), packed, bundle.golden_bytes(golden, expected))
 
 
-def _fit(
-    stages: Stages,
-    config: ModelConfig,
-    out: Path,
-    label: str,
-    spec: TrainSpec,
-    initial: weights.State | None,
-    teacher: Teacher | None = None,
-) -> None:
-    data = stages.data()
-    fitted = train.train(
-        config,
-        spec,
-        data.train,
-        data.validation,
-        seed=stages.recipe.seed,
-        folder=out / "checkpoints",
-        progress=partial(stages.job.progress, label),
-        initial_state=initial,
-        teacher=teacher,
-    )
-    shutil.rmtree(out / "checkpoints")
-    weights.save(out, config, fitted.state)
-    probabilities = train.predict(config, fitted.state, data.validation.x)
+def _finish(stages: Stages, config: ModelConfig, state: weights.State, out: Path) -> None:
+    """Keep the weights and what they say of the validation windows; checkpoints are of no use any more."""
+    shutil.rmtree(out / _CHECKPOINTS)
+    weights.save(out, config, state)
+    probabilities = train.predict(config, state, stages.data().validation.x)
     np.save(out / _LABELS, probabilities.argmax(axis=1).astype(np.int64))
 
 
