@@ -11,25 +11,30 @@ from greenup.result import VariantResult
 def choose(rows: Sequence[VariantResult], baseline: str, budget: Mapping[str, Any]) -> tuple[str, str]:
     """The chosen variant's name and the reason in a sentence.
 
-    Accuracy is judged on validation cases against the baseline's. A candidate must be faster than the baseline
-    with its whole interval, and with a real meter also save energy with its whole interval.
+    Accuracy is what a variant was judged to lose, else its difference on validation cases. A candidate must be
+    faster than the baseline with its whole interval, and with a real meter also save energy with its whole one.
     """
     by_name = {row.name: row for row in rows}
     allowed = float(budget["accuracy_drop_points"])
-    floor = by_name[baseline].validation.value - allowed / 100
+    base = by_name[baseline].validation.value
     candidates = [row for row in rows if row.name != baseline]
-    accurate = [row for row in candidates if row.validation.value >= floor]
+    accurate = [row for row in candidates if _drop_points(row, base) <= allowed]
     better = [row for row in accurate if _wins(row)]
     if not better:
         return baseline, _why_none(candidates, accurate, allowed)
     best = max(better, key=_gain)
-    drop = 100 * (by_name[baseline].validation.value - best.validation.value)
+    drop = _drop_points(best, base)
+    judged_on = best.judged.on if best.judged else "validation data"
     gain = "least energy" if best.greenup else "fastest"
     lost = f"{drop:.1f} points below" if drop > 0 else f"{-drop:.1f} points above"
     return best.name, (
-        f"{gain} of {len(better)} winning variants; on validation data {lost} {baseline}, "
+        f"{gain} of {len(better)} winning variants; on {judged_on} {lost} {baseline}, "
         f"within the budget of {allowed:g} points"
     )
+
+
+def _drop_points(row: VariantResult, base: float) -> float:
+    return row.judged.drop_points if row.judged else 100 * (base - row.validation.value)
 
 
 def _wins(row: VariantResult) -> bool:
@@ -48,5 +53,5 @@ def _why_none(candidates: Sequence[VariantResult], accurate: Sequence[VariantRes
     if all(row.speedup is None for row in candidates):
         return "nothing was measured yet"
     if not accurate:
-        return f"no other variant keeps accuracy within {allowed:g} points on validation data"
+        return f"no other variant keeps accuracy within {allowed:g} points"
     return "no variant within the accuracy budget is proven better"

@@ -54,11 +54,18 @@ class Session:
 
 def build(session: Session, recipe: Recipe, data_dir: Path | None) -> Bundle:
     """Build a recipe for the session's device, and put the signed bundle into `OUT/bundle`."""
+    return publish(session, pipeline.build(job(session, recipe, data_dir)))
+
+
+def job(session: Session, recipe: Recipe, data_dir: Path | None) -> pipeline.Build:
+    """What a build of the recipe for the session's device starts from."""
     features = tuple(session.device.runner.hello()["isa"])
-    job = pipeline.Build(
-        recipe, session.device.target, features, Cache(cache_folder()), data_dir, session.progress
-    )
-    packed = pipeline.build(job)
+    target = session.device.target
+    return pipeline.Build(recipe, target, features, Cache(cache_folder()), data_dir, session.progress)
+
+
+def publish(session: Session, packed: Bundle) -> Bundle:
+    """Sign a packed bundle and put it into `OUT/bundle`."""
     with tempfile.TemporaryDirectory() as scratch:
         staged = Path(scratch) / "bundle"
         shutil.copytree(packed.blobs.parent.parent, staged)
@@ -67,23 +74,37 @@ def build(session: Session, recipe: Recipe, data_dir: Path | None) -> Bundle:
     return open_folder(session.bundle_folder)
 
 
-def push(session: Session) -> pushing.Pushed:
-    """Install and prove `OUT/bundle` on the device; its baseline serves until something was measured."""
+def push(session: Session, *, serve: bool = True) -> pushing.Pushed:
+    """Install and prove `OUT/bundle` on the device; its baseline serves until something was measured.
+
+    Without `serve` what serves there is left alone.
+    """
     session.progress("push", 0, 1, session.device.name)
     done = pushing.push(session.bundle_folder, session.device, session.key, allow_unsigned=session.allow_unsigned)
-    pushing.serve_first(session.device, done.bundle, session.key, allow_unsigned=session.allow_unsigned)
+    if serve:
+        pushing.serve_first(session.device, done.bundle, session.key, allow_unsigned=session.allow_unsigned)
     session.progress("push", 1, 1, f"{done.sent_blobs} files, {done.sent_bytes / 1e6:.1f} MB sent")
     return done
 
 
-def measure(session: Session, spec: MeasureSpec, meter: str, seed: int, *, again: bool) -> Path:
-    """Measure the pushed bundle's usable variants, and return the trial's folder.
+def measure(
+    session: Session,
+    spec: MeasureSpec,
+    meter: str,
+    seed: int,
+    *,
+    again: bool,
+    only: tuple[str, ...] | None = None,
+    serve: bool = True,
+) -> Path:
+    """Measure the pushed bundle's usable variants (of `only` those named), and return the trial's folder.
 
     An equal measurement of the same bundle on the same device is used again unless `again` is set.
     """
     bundle = open_folder(session.bundle_folder)
-    pushed = push(session)
-    request = _request(session, bundle, pushed.usable, spec, meter, seed)
+    pushed = push(session, serve=serve)
+    usable = tuple(name for name in pushed.usable if only is None or name in only)
+    request = _request(session, bundle, usable, spec, meter, seed)
     if not again and (found := _earlier(session.out / "trials", request, pushed.device_id)):
         session.progress("measure", 1, 1, f"trial {found.name} used again (--remeasure for a new one)")
         return found
@@ -99,11 +120,16 @@ def measure(session: Session, spec: MeasureSpec, meter: str, seed: int, *, again
     return folder
 
 
+def assembled(session: Session, trial_folder: Path) -> Result:
+    """Compare the variants of a trial; nothing is written and nothing changes on the device."""
+    bundle, trial = open_trial(trial_folder)
+    return assemble(bundle, session.device.name, trial, session.key.signer if session.key else None)
+
+
 def conclude(session: Session, trial_folder: Path) -> Result:
     """Compare the variants of a trial, let the chosen one serve, and write result and report."""
     bundle, trial = open_trial(trial_folder)
-    signer = session.key.signer if session.key else None
-    result = assemble(bundle, session.device.name, trial, signer)
+    result = assembled(session, trial_folder)
     selection = pushing.select(
         session.device,
         bundle.digest,

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenup.choose import choose
 from greenup.gpsup import Comparison, compare
-from greenup.result import Accuracy, DatasetFacts, Result, VariantResult
+from greenup.result import Accuracy, DatasetFacts, Judgement, Result, VariantResult
 from greenup_runtime.bundle import Bundle
 from greenup_runtime.errors import IntegrityFault
 from greenup_runtime.trial import Trial
@@ -64,6 +64,7 @@ def _row(entry: dict[str, Any], comparison: Comparison | None, baseline: str) ->
         category=comparison.category if comparison else None,
         verdict=comparison.verdict if comparison else NOT_MEASURED,
         reason=comparison.reason if comparison else missing,
+        judged=Judgement(**entry["judged"]) if entry.get("judged") else None,
     )
 
 

@@ -11,13 +11,14 @@ The stages' own work is in stages.py; here is only their order, their keys and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenup.cache import Cache
 from greenup.recipe import Recipe
+from greenup.result import Judgement
 from greenup.targets import Target
 from greenup_runtime.bundle import Bundle, open_folder
 from greenup_runtime.errors import UsageFault
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int, str], None]
 _DATA = ["data", "runtime/preprocess.py", "stages.py"]
-_TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
-_TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
+TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
+TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
 _EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
-_TORCH = ["torch", "numpy", "pandas", "aeon"]
-_ONNX = [*_TORCH, "onnx", "onnxscript", "onnxruntime"]
+TORCH = ["torch", "numpy", "pandas", "aeon"]
+_ONNX = [*TORCH, "onnx", "onnxscript", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Stages:
         self.job = job
         self.recipe = job.recipe
         self._data: DataSet | None = None
-        self._data_key = fingerprint(self.recipe.data, seed=self.recipe.seed, data_dir=job.data_dir)
+        self.data_key = fingerprint(self.recipe.data, seed=self.recipe.seed, data_dir=job.data_dir)
 
     def data(self) -> DataSet:
         """The data set, loaded only when a stage that is not cached needs it."""
@@ -98,18 +99,18 @@ class Stages:
         from greenup import stages
 
         recipe = self.recipe
-        inputs = {"data": self._data_key, "seed": recipe.seed, **_dump(recipe, "model", "train")}
+        inputs = {"data": self.data_key, "seed": recipe.seed, **dump(recipe, "model", "train")}
         inputs["normalize"] = recipe.data.normalize
-        return self._run("train", inputs, _TRAIN, _TORCH, partial(stages.train_stage, self))
+        return self._run("train", inputs, TRAIN, TORCH, partial(stages.train_stage, self))
 
     def pruned(self) -> Path:
         """The pruned and fine-tuned model's folder."""
         from greenup import stages
 
         parent = self.trained()
-        inputs = {"parent": parent.name, **_dump(self.recipe, "prune", "distill")}
-        code = [*_TRAIN, "prune.py"]
-        return self._run("prune", inputs, code, _TORCH, partial(stages.prune_stage, self, parent))
+        inputs = {"parent": parent.name, **dump(self.recipe, "prune", "distill")}
+        code = [*TRAIN, "prune"]
+        return self._run("prune", inputs, code, TORCH, partial(stages.prune_stage, self, parent))
 
     def exported(self, form: str) -> Path:
         """The folder of the float ONNX file of a form, `fp32` or `pruned`."""
@@ -119,7 +120,7 @@ class Stages:
         """The folder of the float ONNX file of trained weights."""
         from greenup import stages
 
-        inputs = {"parent": parent.name, "opset": self.recipe.opset, "data": self._data_key}
+        inputs = {"parent": parent.name, "opset": self.recipe.opset, "data": self.data_key}
         make = partial(stages.export_stage, self, parent)
         return self._run("export", inputs, _EXPORT, _ONNX, make, label)
 
@@ -134,9 +135,9 @@ class Stages:
         scheme = self.scheme()
         inputs = {
             "parent": parent.name,
-            "data": self._data_key,
+            "data": self.data_key,
             "scheme": scheme,
-            **_dump(self.recipe, "quantize"),
+            **dump(self.recipe, "quantize"),
         }
         inputs["seed"] = self.recipe.seed
         code = [*_DATA, "quantize.py"]
@@ -147,18 +148,22 @@ class Stages:
         """The packed, unsigned bundle's folder."""
         return self.packed({name: Made(self.variant(name), self.source(name)) for name in self.recipe.variants})
 
-    def packed(self, models: Mapping[str, Made]) -> Path:
-        """The folder of an unsigned bundle of any variants; `fp32` must be among them."""
+    def packed(self, models: Mapping[str, Made], judged: Mapping[str, Judgement] | None = None) -> Path:
+        """The folder of an unsigned bundle of any variants; `fp32` must be among them.
+
+        `judged` holds what float variants lose, where that was judged on more than validation data.
+        """
         from greenup import stages
 
         inputs = {
             "models": {name: [made.onnx.name, made.weights.name] for name, made in models.items()},
             "recipe": self.recipe.digest(),
-            "data": self._data_key,
+            "data": self.data_key,
             "isa": self.job.target.needed_isa(self.job.features),
+            "judged": {name: asdict(found) for name, found in (judged or {}).items()},
         }
         code = [*_DATA, "bundle.py", "evaluate.py", "onnx_facts.py", "intervals.py", "runtime/engine.py"]
-        return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models))
+        return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models, judged or {}))
 
     def variant(self, name: str) -> Path:
         """The folder that holds a variant's model.onnx."""
@@ -198,5 +203,6 @@ class Stages:
         return folder
 
 
-def _dump(recipe: Recipe, *sections: str) -> dict[str, Any]:
-    return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
+def dump(recipe: Recipe, *sections: str) -> dict[str, Any]:
+    """Tables of a recipe as a stage's inputs."""
+    return {name: getattr(recipe, name).modeldump(mode="json") for name in sections}

@@ -126,16 +126,26 @@ class TrainSpec(_Section):
 
 
 class PruneSpec(_Section):
-    """Share of attention heads and feed-forward neurons removed in each layer, then fine-tuning."""
+    """Shares of attention heads, feed-forward neurons, layers and width that are removed, then fine-tuning."""
 
     heads: Share = 0.5
     """Share of heads removed in each layer."""
     ffn: Share = 0.5
     """Share of feed-forward neurons removed in each layer."""
+    layers: Share = 0.0
+    """Share of whole layers removed."""
+    width: Share = 0.0
+    """Share of a token's width removed."""
+    importance: Literal["l1", "taylor"] = "l1"
+    """What decides: the size of weights, or the size of weight times gradient on training windows."""
+    scope: Literal["layer", "global"] = "layer"
+    """Rank heads and neurons within each layer, or over all layers together, which then differ in width."""
+    steps: Annotated[int, Field(ge=1)] = 1
+    """Cuts, with training after each; the shares rise from cut to cut."""
     epochs: Annotated[int, Field(ge=0)] = 15
-    """Epochs of training after the cut."""
+    """Epochs of training after each cut."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    """Highest learning rate after the cut."""
+    """Highest learning rate after each cut."""
 
 
 class DistillSpec(_Section):

@@ -44,11 +44,31 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """Accuracy lost against the original in points, and the one-sided 95 % bound of it.
+
+    `on` says on what: the validation part or out-of-fold predictions; `mcnemar_p` is of the exact test.
+    """
+
+    drop_points: float
+    upper_points: float
+    n: int
+    on: str
+    mcnemar_p: float
+
+    def lowered(self, points: float, what: str) -> Judgement:
+        """The same, with further points lost by what was done afterwards (quantization, say)."""
+        more = f"{self.on}, {what} on validation"
+        return Judgement(self.drop_points + points, self.upper_points + points, self.n, more, self.mcnemar_p)
+
+
+@dataclass(frozen=True)
 class VariantResult:
     """One variant's row: size, accuracy, latency, energy and its ratios to the baseline.
 
     `speedup`, `greenup`, `powerup` are None where they cannot be stated, and `reason` then says why. For the
-    baseline itself all three are None. `category` is 1 to 8 or None.
+    baseline itself all three are None. `category` is 1 to 8 or None. `judged` is there where accuracy was compared
+    on more than the validation part.
     """
 
     name: str
@@ -67,6 +87,7 @@ class VariantResult:
     category: int | None
     verdict: str
     reason: str | None = None
+    judged: Judgement | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ from greenup_runtime.bundle import BASELINE
 if TYPE_CHECKING:
     from greenup.data import DataSet
     from greenup.pipeline import Made, Stages
-    from greenup.recipe import TrainSpec
+    from greenup.result import Judgement
 
 MODEL = "model.onnx"
 LABELS = "validation_labels.npy"
+CHECKPOINTS = "checkpoints"
 _CHECKED_WINDOWS = 8
 
 
@@ -34,16 +36,35 @@ def train_stage(stages: Stages, out: Path) -> None:
     recipe, data = stages.recipe, stages.data()
     channels, length = data.train.x.shape[1:]
     config = config_for(recipe.model, channels, length, len(data.classes), recipe.data.normalize)
-    _fit(stages, config, out, "train", recipe.train, initial=None)
+    fitted = train.train(
+        config,
+        recipe.train,
+        data.train,
+        data.validation,
+        seed=recipe.seed,
+        folder=out / CHECKPOINTS,
+        progress=partial(stages.job.progress, "train"),
+    )
+    finish(stages, config, fitted.state, out)
 
 
 def prune_stage(stages: Stages, parent: Path, out: Path) -> None:
-    """Remove heads and feed-forward neurons from the trained model, and let the rest learn from it shortly."""
-    recipe = stages.recipe
+    """Remove what the recipe says from the trained model, and let the rest learn from it shortly."""
+    recipe, data = stages.recipe, stages.data()
     original = weights.load(parent)
-    config, state = prune.prune(*original, recipe.prune)
-    spec = prune.fine_tuning(recipe.train, recipe.prune)
-    _fit(stages, config, out, "prune", spec, initial=state, teacher=Teacher([original], recipe.distill))
+    config, fitted = prune.gradual(
+        *original,
+        prune.plan_of(recipe.prune),
+        prune.fine_tuning(recipe.train, recipe.prune),
+        data.train,
+        data.validation,
+        steps=recipe.prune.steps,
+        seed=recipe.seed,
+        folder=out / CHECKPOINTS,
+        teacher=Teacher([original], recipe.distill),
+        progress=partial(stages.job.progress, "prune"),
+    )
+    finish(stages, config, fitted.state, out)
 
 
 def export_stage(stages: Stages, parent: Path, out: Path) -> None:
@@ -60,47 +81,43 @@ def quantize_stage(stages: Stages, parent: Path, scheme: dict[str, Any], out: Pa
     quantize(parent / MODEL, out / MODEL, windows[order[: spec.calibration_windows]], spec, **scheme)
 
 
-def bundle_stage(stages: Stages, models: Mapping[str, Made], out: Path) -> None:
+def bundle_stage(stages: Stages, models: Mapping[str, Made], judged: Mapping[str, Judgement], out: Path) -> None:
     """Evaluate every variant and pack them."""
     data = stages.data()
     golden = golden_windows(data)
     packed, expected = [], {}
+    found: dict[str, dict[str, Any]] = {}
     for index, (name, made) in enumerate(models.items()):
         stages.job.progress("evaluate", index, len(models), name)
         labels = np.load(made.weights / LABELS, allow_pickle=False)
         result = evaluate(made.onnx / MODEL, data, golden, labels, BATCH)
         isa = stages.job.target.needed_isa(stages.job.features) if name.endswith("int8") else ()
         facts = {**result.facts, "isa": list(isa)}
+        found[name] = facts
+        if loss := _loss(name, found, judged):
+            facts["judged"] = asdict(loss)
         packed.append(bundle.PackedVariant(name, (made.onnx / MODEL).read_bytes(), facts))
         expected[name] = result.golden
     stages.job.progress("evaluate", len(models), len(models), "done")
     bundle.pack(out, _head(stages, data), packed, bundle.golden_bytes(golden, expected))
 
 
-def _fit(
-    stages: Stages,
-    config: ModelConfig,
-    out: Path,
-    label: str,
-    spec: TrainSpec,
-    initial: weights.State | None,
-    teacher: Teacher | None = None,
-) -> None:
-    data = stages.data()
-    fitted = train.train(
-        config,
-        spec,
-        data.train,
-        data.validation,
-        seed=stages.recipe.seed,
-        folder=out / "checkpoints",
-        progress=partial(stages.job.progress, label),
-        initial_state=initial,
-        teacher=teacher,
-    )
-    shutil.rmtree(out / "checkpoints")
-    weights.save(out, config, fitted.state)
-    probabilities = train.predict(config, fitted.state, data.validation.x)
+def _loss(name: str, found: Mapping[str, dict[str, Any]], judged: Mapping[str, Judgement]) -> Judgement | None:
+    """What a variant was judged to lose; an int8 one loses what its float form does, and its own part."""
+    if name in judged:
+        return judged[name]
+    parent = name.removesuffix("-int8")
+    if parent not in judged or parent not in found:
+        return None
+    before, after = (found[each]["accuracy"]["validation"]["value"] for each in (parent, name))
+    return judged[parent].lowered(100 * (before - after), "int8")
+
+
+def finish(stages: Stages, config: ModelConfig, state: weights.State, out: Path) -> None:
+    """Keep the weights and what they say of the validation windows; checkpoints are of no use any more."""
+    shutil.rmtree(out / CHECKPOINTS)
+    weights.save(out, config, state)
+    probabilities = train.predict(config, state, stages.data().validation.x)
     np.save(out / LABELS, probabilities.argmax(axis=1).astype(np.int64))
 
 

@@ -15,6 +15,7 @@ VERBS = {
     "build": "train, compress and pack a recipe's model into a signed bundle",
     "push": "install and prove a bundle on a device",
     "build-and-push": "the whole loop: build, push, measure there, compare, report",
+    "tune": "search for the smallest form of the model that holds its accuracy budget and wins there",
     "measure": "measure the variants of a pushed bundle on a device",
     "compare": "compute a trial's figures again from its raw data",
     "inspect": "show what is in a bundle or an ONNX file",

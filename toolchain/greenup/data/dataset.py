@@ -15,7 +15,7 @@ from greenup_runtime.preprocess import InputPolicy
 class Windows:
     """Raw windows `x` [cases, channels, length], not normalised, and their classes `y` [cases] as indices.
 
-    `unit` [cases] names what no further division may tear apart: the recording, or with a split by group the group.
+    `unit` [cases] names what no further division may tear apart: the recording, or its group.
     """
 
     x: npt.NDArray[np.float32]

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from greenup.result import Judgement
 from greenup.tune.stages import RIGHT, TuneStages
 from greenup.tune.structures import Structure
 
 Right = npt.NDArray[np.bool_]
 _ONE_SIDED = 0.95
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Accuracy lost against the original in points, and the one-sided 95 % bound of it.
-
-    `on` says on what: the validation part or out-of-fold predictions; `mcnemar_p` is the exact test of a difference.
-    """
-
-    drop_points: float
-    upper_points: float
-    n: int
-    on: str
-    mcnemar_p: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
-    def lowered(self, points: float, what: str) -> Judgement:
-        """The same, with further points lost by what was done afterwards (quantization, say)."""
-        more = f"{self.on}, {what} on validation"
-        return Judgement(self.drop_points + points, self.upper_points + points, self.n, more, self.mcnemar_p)
 
 
 def paired(original: Right, candidate: Right, on: str) -> Judgement:

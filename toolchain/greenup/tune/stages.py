@@ -6,12 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from greenup import train, weights
+from greenup.data import Windows
 from greenup.distill import Teacher
+from greenup.model import ModelConfig
 from greenup.pipeline import TORCH, TRAIN, Stages, dump
 from greenup.presets import config_for
-from greenup.stages import fit
+from greenup.stages import CHECKPOINTS, LABELS, finish
 from greenup.students import initialise
 from greenup.tune import folds
 from greenup.tune.structures import Structure
@@ -51,27 +54,28 @@ class TuneStages(Stages):
         label = f"{structure.name} {index + 1}/{count}"
         return self._run("turn", {**inputs, "turn": [index, count]}, _TURN, TORCH, make, label)
 
+    def labels(self, folder: Path) -> npt.NDArray[np.int64]:
+        """The labels [cases] that trained weights give to the validation windows."""
+        found: npt.NDArray[np.int64] = np.load(folder / LABELS, allow_pickle=False)
+        return found
+
     def _sketch(self, structure: Structure, out: Path) -> None:
         original, state = weights.load(self.trained())
         config = structure.config(original)
-        weights.save(out, config, initialise(config, original, state, self.recipe.seed))
-        probabilities = train.predict(*weights.load(out), self.data().validation.x)
-        np.save(out / "validation_labels.npy", probabilities.argmax(axis=1).astype(np.int64))
+        finish(self, config, initialise(config, original, state, self.recipe.seed), out)
 
     def _distill(self, structure: Structure, parent: Path, turn: tuple[int, int] | None, out: Path) -> None:
         recipe, data = self.recipe, self.data()
         original, state = weights.load(parent)
         config = structure.config(original)
         parts = folds.turn(data, *turn, recipe.seed) if turn else None
-        fit(
-            self,
+        self._fit(
             config,
             out,
             f"distill {structure.name}",
-            recipe.train,
+            (parts.learnt, parts.choosing) if parts else (data.train, data.validation),
             initial=initialise(config, original, state, recipe.seed),
             teacher=Teacher([(original, state)], recipe.distill),
-            cases=(parts.learnt, parts.choosing) if parts else None,
         )
         if parts:
             _keep_right(out, parts)
@@ -81,8 +85,29 @@ class TuneStages(Stages):
         channels, length = data.train.x.shape[1:]
         config = config_for(recipe.model, channels, length, len(data.classes), recipe.data.normalize)
         parts = folds.turn(data, index, count, recipe.seed)
-        fit(self, config, out, "turn", recipe.train, cases=(parts.learnt, parts.choosing))
+        self._fit(config, out, f"turn {index + 1}", (parts.learnt, parts.choosing))
         _keep_right(out, parts)
+
+    def _fit(
+        self,
+        config: ModelConfig,
+        out: Path,
+        label: str,
+        cases: tuple[Windows, Windows],
+        initial: weights.State | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        fitted = train.train(
+            config,
+            self.recipe.train,
+            *cases,
+            seed=self.recipe.seed,
+            folder=out / CHECKPOINTS,
+            progress=partial(self.job.progress, label),
+            initial_state=initial,
+            teacher=teacher,
+        )
+        finish(self, config, fitted.state, out)
 
 
 def _keep_right(out: Path, parts: folds.Turn) -> None:

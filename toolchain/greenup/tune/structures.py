@@ -1,4 +1,4 @@
-"""Smaller architectures that a trained model could be distilled into, by name, and which of them are worth training.
+"""Smaller architectures that a trained model could be distilled into, and which of them are worth training.
 
 A structure says how many layers and heads it has and how many times longer its patches are: depth, heads and
 tokens are where an inference's time goes. `l2-h4-p2` has 2 layers of 4 heads, and patches of twice the samples.
@@ -63,8 +63,10 @@ def grid(original: ModelConfig) -> list[Structure]:
     return found
 
 
-def tiers(structures: Iterable[Structure], latency_s: Mapping[str, float], macs: Mapping[str, int]) -> list[Structure]:
-    """The structures worth training, fastest first: of those about equally fast the one with most multiplications.
+def tiers(
+    structures: Iterable[Structure], latency_s: Mapping[str, float], macs: Mapping[str, int]
+) -> list[Structure]:
+    """The structures worth training, fastest first: of those about equally fast the one that computes most.
 
     `latency_s` and `macs` are by the structures' names. What is cheap but computes more tends to be more accurate.
     """

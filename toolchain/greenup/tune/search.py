@@ -1,0 +1,221 @@
+"""The search: screen structures on the device, train what is worth it, judge accuracy, measure, confirm.
+
+    screen ─ tiers ─ train (fastest that may hold) ─ judge ─ pack ─ trial of all ─ winner ─ fresh trial with fp32 only
+
+A structure is taken for accurate where its loss is within the budget on validation data, and, if time allows, on
+out-of-fold predictions of all training cases. The winner of a trial of many looks better than it is, so its
+figures come from a second trial against the original alone; where it is not faster there, the original stays.
+All training is cached: a search that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenup import loop, weights
+from greenup.loop import Session
+from greenup.pipeline import Made
+from greenup.recipe import Recipe
+from greenup.result import Judgement, Result
+from greenup.tune.judge import on_validation, out_of_fold
+from greenup.tune.screen import Screened, screen
+from greenup.tune.stages import TuneStages
+from greenup.tune.structures import Structure, grid, tiers
+from greenup_runtime.bundle import BASELINE, open_folder
+from greenup_runtime.files import write_json
+
+SCHEMA = "greenup.tune/1"
+# Structures that are judged out of fold and packed; each costs one training per fold.
+FINALISTS = 3
+# A structure must promise this much before it is trained.
+_WORTH_TRAINING = 1.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a search is bounded: minutes for training, folds to judge by (0: validation data only), the meter.
+
+    `again` measures anew where an equal trial is there already.
+    """
+
+    minutes: float
+    folds: int
+    meter: str = "auto"
+    again: bool = False
+
+
+@dataclass
+class Candidate:
+    """One structure on its way: `outcome` says how far it came and why not further."""
+
+    structure: Structure
+    screened: Screened
+    judgement: Judgement | None = None
+    outcome: str = "not trained"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a row of what was tried."""
+        return {
+            "name": self.structure.name,
+            **self.structure.to_json(),
+            "screen_latency_s": self.screened.latency_s,
+            "macs": self.screened.macs,
+            "judgement": asdict(self.judgement) if self.judgement else None,
+            "outcome": self.outcome,
+        }
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result after confirmation, what was tried, and whether any candidate held the budget and won."""
+
+    result: Result
+    tried: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def found(self) -> bool:
+        """Whether something better than the original was found."""
+        return self.result.chosen != BASELINE
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `build-and-push --json`, and what was tried."""
+        return {**self.result.to_json(), "schema": SCHEMA, "tried": list(self.tried), "notes": list(self.notes)}
+
+
+def tune(session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> Tuned:
+    """Search for the least costly form of the recipe's model that holds its budget on the session's device.
+
+    Writes `bundle/`, `trials/`, `tune.json`, `result.json` and `report.html` into the session's folder.
+    """
+    return _Search(session, recipe, settings, data_dir).run()
+
+
+class _Search:
+    def __init__(self, session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> None:
+        self.session, self.recipe, self.settings = session, recipe, settings
+        self.stages = TuneStages(loop.job(session, recipe, data_dir))
+        self.deadline_s = time.monotonic() + 60 * settings.minutes
+        self.drop = recipe.budget.accuracy_drop_points
+        self.notes: list[str] = []
+
+    def run(self) -> Tuned:
+        candidates = self._candidates()
+        self._train(candidates)
+        finalists = self._judge(candidates)
+        judged = {row.structure.name: row.judgement for row in finalists if row.judgement}
+        made = self._made(finalists)
+        loop.publish(self.session, open_folder(self.stages.packed(made, judged)))
+        result = self._confirmed(tuple(made))
+        for each in finalists:
+            names = (each.structure.name, f"{each.structure.name}-int8")
+            each.outcome = "chosen" if result.chosen in names else each.outcome
+        tried = tuple(each.to_json() for each in candidates)
+        tuned = Tuned(result, tried, tuple(self.notes))
+        write_json(self.session.out / "tune.json", {"schema": SCHEMA, "tried": list(tried), "notes": self.notes})
+        return tuned
+
+    def _candidates(self) -> list[Candidate]:
+        """All structures with their time on the device, fastest first."""
+        original, _ = weights.load(self.stages.trained())
+        structures = grid(original)
+        screened = screen(self.session, self.stages, structures, self.recipe.seed)
+        rows = [Candidate(each, screened[each.name]) for each in structures if each.name in screened]
+        limit_s = screened[BASELINE].latency_s / _WORTH_TRAINING
+        latency_s = {row.structure.name: row.screened.latency_s for row in rows}
+        macs = {row.structure.name: row.screened.macs for row in rows}
+        worth = tiers((row.structure for row in rows if row.screened.latency_s <= limit_s), latency_s, macs)
+        for row in rows:
+            if row.screened.latency_s > limit_s:
+                row.outcome = "rejected: not faster than the original"
+            elif row.structure not in worth:
+                row.outcome = "rejected: another one is as fast and computes more"
+        return sorted(rows, key=lambda row: row.screened.latency_s)
+
+    def _train(self, candidates: list[Candidate]) -> None:
+        """Train by bisection over the tiers, then slower ones until enough hold the budget."""
+        open_ones = [row for row in candidates if row.outcome == "not trained"]
+        for row in _in_order(open_ones, self._holds):
+            if time.monotonic() > self.deadline_s:
+                self.notes.append(
+                    f"stopped after {self.settings.minutes:g} minutes: not every candidate was trained"
+                )
+                return
+            row.judgement = on_validation(self.stages, self.stages.distilled(row.structure))
+            row.outcome = "trained" if self._holds(row) else "rejected: loses more accuracy than the budget allows"
+
+    def _holds(self, row: Candidate) -> bool:
+        return row.judgement is not None and row.judgement.drop_points <= self.drop
+
+    def _judge(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The fastest candidates that hold the budget; judged out of fold where that was asked for."""
+        finalists: list[Candidate] = []
+        for row in (row for row in candidates if row.outcome == "trained"):
+            if len(finalists) == FINALISTS:
+                row.outcome = "rejected: slower than those that hold the budget too"
+                continue
+            if self.settings.folds:
+                row.judgement = out_of_fold(self.stages, row.structure, self.settings.folds)
+                if not self._holds(row):
+                    row.outcome = "rejected: loses more accuracy than the budget allows, out of fold"
+                    continue
+            row.outcome = "measured, not the best"
+            finalists.append(row)
+        return finalists
+
+    def _made(self, finalists: list[Candidate]) -> dict[str, Made]:
+        """Every variant to pack: those of the recipe, and each finalist in float and int8."""
+        stages = self.stages
+        made = {name: Made(stages.variant(name), stages.source(name)) for name in self.recipe.variants}
+        for row in finalists:
+            name, folder = row.structure.name, stages.distilled(row.structure)
+            exported = stages.float_onnx(folder, name)
+            made[name] = Made(exported, folder)
+            made[f"{name}-int8"] = Made(stages.int8_onnx(exported, f"{name}-int8"), folder)
+        return made
+
+    def _confirmed(self, names: tuple[str, ...]) -> Result:
+        """A trial of all, then one of the winner and the original alone, whose figures count."""
+        seed = self.recipe.seed
+        folder = self._measured(seed, names)
+        session = self.session
+        winner = loop.assembled(session, folder).chosen
+        if winner == BASELINE:
+            self.notes.append("no candidate was proven better than the original, which stays")
+            return loop.conclude(session, folder)
+        result = loop.conclude(session, self._measured(seed + 1, (BASELINE, winner)))
+        if result.chosen != winner:
+            self.notes.append(f"{winner} won the trial of all and was not confirmed; the original stays")
+        return result
+
+    def _measured(self, seed: int, names: tuple[str, ...]) -> Path:
+        spec, settings = self.recipe.measure, self.settings
+        return loop.measure(
+            self.session, spec, settings.meter, seed, again=settings.again, only=names, serve=False
+        )
+
+
+def _in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
+    """Rows (fastest first) by bisection for the fastest one that holds, then slower ones until enough do.
+
+    `holds(row)` is asked after the row was handed out and dealt with.
+    """
+    low, high = 0, len(rows)
+    seen: list[Candidate] = []
+    while low < high:
+        middle = (low + high) // 2
+        seen.append(rows[middle])
+        yield rows[middle]
+        if holds(rows[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    for row in (row for row in rows[low:] if row not in seen):
+        if sum(map(holds, seen)) >= FINALISTS:
+            return
+        seen.append(row)
+        yield row
