@@ -205,4 +205,4 @@ class Stages:
 
 def dump(recipe: Recipe, *sections: str) -> dict[str, Any]:
     """Tables of a recipe as a stage's inputs."""
-    return {name: getattr(recipe, name).modeldump(mode="json") for name in sections}
+    return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}

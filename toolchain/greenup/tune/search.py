@@ -1,6 +1,6 @@
 """The search: screen structures on the device, train what is worth it, judge accuracy, measure, confirm.
 
-    screen ─ tiers ─ train (fastest that may hold) ─ judge ─ pack ─ trial of all ─ winner ─ fresh trial with fp32 only
+    screen ─ tiers ─ train (fastest that may hold) ─ judge ─ pack ─ trial of all ─ fresh trial of winner and fp32
 
 A structure is taken for accurate where its loss is within the budget on validation data, and, if time allows, on
 out-of-fold predictions of all training cases. The winner of a trial of many looks better than it is, so its
@@ -141,9 +141,7 @@ class _Search:
         open_ones = [row for row in candidates if row.outcome == "not trained"]
         for row in _in_order(open_ones, self._holds):
             if time.monotonic() > self.deadline_s:
-                self.notes.append(
-                    f"stopped after {self.settings.minutes:g} minutes: not every candidate was trained"
-                )
+                self.notes.append(f"{self.settings.minutes:g} minutes were over: not every candidate was trained")
                 return
             row.judgement = on_validation(self.stages, self.stages.distilled(row.structure))
             row.outcome = "trained" if self._holds(row) else "rejected: loses more accuracy than the budget allows"
@@ -170,7 +168,9 @@ class _Search:
     def _made(self, finalists: list[Candidate]) -> dict[str, Made]:
         """Every variant to pack: those of the recipe, and each finalist in float and int8."""
         stages = self.stages
-        made = {name: Made(stages.variant(name), stages.source(name)) for name in self.recipe.variants}
+        made: dict[str, Made] = {
+            name: Made(stages.variant(name), stages.source(name)) for name in self.recipe.variants
+        }
         for row in finalists:
             name, folder = row.structure.name, stages.distilled(row.structure)
             exported = stages.float_onnx(folder, name)
