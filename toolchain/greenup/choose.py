@@ -26,9 +26,10 @@ def choose(rows: Sequence[VariantResult], baseline: str, budget: Mapping[str, An
     drop = _drop_points(best, base)
     judged_on = best.judged.on if best.judged else "validation data"
     gain = "least energy" if best.greenup else "fastest"
-    lost = f"{drop:.1f} points below" if drop > 0 else f"{-drop:.1f} points above"
+    lost = f"{drop:.1f} points below" if drop >= 0.05 else f"{max(0.0, -drop):.1f} points above"
+    winners = "the only winning variant" if len(better) == 1 else f"{gain} of {len(better)} winning variants"
     return best.name, (
-        f"{gain} of {len(better)} winning variants; on {judged_on} {lost} {baseline}, "
+        f"{winners}; on {judged_on} {lost} {baseline}, "
         f"within the budget of {allowed:g} points"
     )
 

@@ -115,7 +115,7 @@ def _loss(name: str, found: Mapping[str, dict[str, Any]], judged: Mapping[str, J
 
 def finish(stages: Stages, config: ModelConfig, state: weights.State, out: Path) -> None:
     """Keep the weights and what they say of the validation windows; checkpoints are of no use any more."""
-    shutil.rmtree(out / CHECKPOINTS)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     weights.save(out, config, state)
     probabilities = train.predict(config, state, stages.data().validation.x)
     np.save(out / LABELS, probabilities.argmax(axis=1).astype(np.int64))

@@ -168,9 +168,9 @@ class _Search:
     def _made(self, finalists: list[Candidate]) -> dict[str, Made]:
         """Every variant to pack: those of the recipe, and each finalist in float and int8."""
         stages = self.stages
-        made: dict[str, Made] = {
-            name: Made(stages.variant(name), stages.source(name)) for name in self.recipe.variants
-        }
+        made: dict[str, Made] = {}
+        for form in self.recipe.variants:
+            made[form] = Made(stages.variant(form), stages.source(form))
         for row in finalists:
             name, folder = row.structure.name, stages.distilled(row.structure)
             exported = stages.float_onnx(folder, name)
