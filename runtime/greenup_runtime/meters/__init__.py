@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 
 from greenup_runtime.errors import MeterFault
-from greenup_runtime.meters import estimate, fake, ina, rapl, replay
+from greenup_runtime.meters import estimate, fake, ina, pyrapl, rapl, replay
 from greenup_runtime.meters import survey as surveying
 from greenup_runtime.meters.base import Meter, MeterOptions
 
@@ -22,6 +22,7 @@ Open = Callable[[MeterOptions], Meter]
 METERS: dict[str, Open] = {
     "ina": ina.open_meter,
     "rapl": rapl.open_meter,
+    "pyrapl": pyrapl.open_meter,
     "estimate": estimate.open_meter,
     "fake": fake.open_meter,
     "replay": replay.open_meter,
