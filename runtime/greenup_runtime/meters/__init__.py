@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 
 from greenup_runtime.errors import MeterFault
-from greenup_runtime.meters import estimate, fake, ina, pyrapl, rapl, replay
+from greenup_runtime.meters import (
+    estimate,
+    fake,
+    ina,
+    jetson,
+    jtop,
+    nvml,
+    pmic,
+    pyrapl,
+    rapl,
+    replay,
+    tegrastats,
+)
 from greenup_runtime.meters import survey as surveying
 from greenup_runtime.meters.base import Meter, MeterOptions
 
@@ -21,8 +33,13 @@ __all__ = ["METERS", "SENSORS", "Chosen", "Meter", "MeterOptions", "choose", "na
 Open = Callable[[MeterOptions], Meter]
 METERS: dict[str, Open] = {
     "ina": ina.open_meter,
+    "jetson": jetson.open_meter,
+    "jtop": jtop.open_meter,
+    "tegrastats": tegrastats.open_meter,
+    "pmic": pmic.open_meter,
     "rapl": rapl.open_meter,
     "pyrapl": pyrapl.open_meter,
+    "nvml": nvml.open_meter,
     "estimate": estimate.open_meter,
     "fake": fake.open_meter,
     "replay": replay.open_meter,
