@@ -32,14 +32,14 @@ __all__ = ["METERS", "SENSORS", "Chosen", "Meter", "MeterOptions", "choose", "na
 
 Open = Callable[[MeterOptions], Meter]
 METERS: dict[str, Open] = {
-    "ina": ina.open_meter,
     "jetson": jetson.open_meter,
-    "jtop": jtop.open_meter,
-    "tegrastats": tegrastats.open_meter,
+    "ina": ina.open_meter,
     "pmic": pmic.open_meter,
     "rapl": rapl.open_meter,
-    "pyrapl": pyrapl.open_meter,
+    "jtop": jtop.open_meter,
+    "tegrastats": tegrastats.open_meter,
     "nvml": nvml.open_meter,
+    "pyrapl": pyrapl.open_meter,
     "estimate": estimate.open_meter,
     "fake": fake.open_meter,
     "replay": replay.open_meter,
