@@ -56,7 +56,8 @@ def open_meter(options: MeterOptions) -> RailsMeter:
         service = Service(client)
         client.start()
     except (module.JtopException, OSError) as error:
-        raise MeterFault(f"the jtop service does not answer: {error}", _HINT) from error
+        why = " ".join(str(error).split())
+        raise MeterFault(f"the jtop service does not answer: {why}", _HINT) from error
     try:
         rails = service.wait()
         summed, scope = _counted(rails, options)

@@ -16,7 +16,7 @@ from typing import Any
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters import extras
 from greenup_runtime.meters.base import MeterOptions
-from greenup_runtime.meters.rapl import UPDATE_S
+from greenup_runtime.meters.rapl import STEP_J, UPDATE_S
 from greenup_runtime.trial import MeterFacts
 
 _HINT = "use rapl, which reads the same counters"
@@ -40,7 +40,7 @@ class PyRaplMeter:
             scope="package + memory" if memory else "package",
             source=f"pyRAPL {version}",
             update_s=UPDATE_S,
-            resolution=1e-6,
+            resolution=len(shown) * STEP_J,
             rails=tuple(f"{('package', 'dram')[index % 2]}-{index // 2}" for index in shown),
         )
 
@@ -73,7 +73,8 @@ def open_meter(options: MeterOptions) -> PyRaplMeter:
         try:
             sensor = pyrapl.Sensor()
         except (pyrapl.PyRAPLException, OSError, ValueError, IndexError) as error:
-            raise MeterFault(f"pyRAPL refuses this machine: {error or type(error).__name__}", _HINT) from error
+            why = str(error) or type(error).__name__
+            raise MeterFault(f"pyRAPL refuses this machine: {why}", _HINT) from error
     return PyRaplMeter(sensor, pyrapl.__version__)
 
 

@@ -29,6 +29,8 @@ from greenup_runtime.meters.sysfs import MOST_W, name_in, read_int
 from greenup_runtime.trial import MeterFacts
 
 UPDATE_S = 0.001
+# The files show microjoules, the chip counts in larger steps: 61 µJ (Intel) or 15.3 µJ (AMD).
+STEP_J = 61e-6
 READERS = "power"
 UDEV_RULE_FILE = "/etc/udev/rules.d/70-greenup-powercap.rules"
 UDEV_RULE = (
@@ -105,7 +107,7 @@ class RaplMeter:
             scope=scope,
             source=f"RAPL, {' + '.join(summed)} (powercap)",
             update_s=UPDATE_S,
-            resolution=1e-6,
+            resolution=len(summed) * STEP_J,
             rails=summed,
         )
 
