@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from boards import rapl
 
 from greenup_runtime import meters
 from greenup_runtime.clock import FakeClock
@@ -16,21 +17,10 @@ ESTIMATE = {"active_w_per_core": 5.0, "idle_w": 1.0, "source": "a test"}
 
 
 def rapl_tree(root: Path, packages: int = 1, range_uj: int = 1000) -> list[Path]:
-    tree = root / "sys/class/powercap"
-    zones = []
-    for index in range(packages):
-        zone = tree / f"intel-rapl:{index}"
-        zone.mkdir(parents=True)
-        (zone / "name").write_text(f"package-{index}\n")
-        (zone / "energy_uj").write_text("900\n")
-        (zone / "max_energy_range_uj").write_text(f"{range_uj}\n")
-        core = tree / f"intel-rapl:{index}:0"
-        core.mkdir()
-        (core / "name").write_text("core\n")
-        (core / "energy_uj").write_text("5\n")
-        (core / "max_energy_range_uj").write_text(f"{range_uj}\n")
-        zones.append(zone)
-    return zones
+    numbers = [str(index) for index in range(packages)]
+    names = {number: f"package-{number}" for number in numbers} | {f"{number}:0": "core" for number in numbers}
+    zones = rapl.tree(root, names, range_uj=range_uj)
+    return [zones[number] for number in numbers]
 
 
 def test_rapl_counts_joules_since_it_was_opened(tmp_path: Path) -> None:
@@ -104,7 +94,7 @@ def test_no_meter_at_all_is_a_reason(tmp_path: Path) -> None:
 def test_unknown_meter_lists_those_there_are() -> None:
     with pytest.raises(MeterFault) as caught:
         meters.open_named("ina9999", MeterOptions())
-    assert "rapl, estimate, fake, replay" in str(caught.value.hint)
+    assert all(name in str(caught.value.hint) for name in meters.METERS)
 
 
 def test_fake_meter_takes_its_powers_from_the_argument() -> None:
@@ -155,7 +145,10 @@ def test_replay_refuses_what_no_counter_gives(tmp_path: Path, samples: list[tupl
 
 
 def test_survey_lists_every_sensor_with_a_reading_or_a_reason(tmp_path: Path) -> None:
-    rapl, estimate = meters.survey(MeterOptions(root=tmp_path, estimate=ESTIMATE))
-    assert (rapl["usable"], estimate["usable"]) == (False, True)
-    assert "no RAPL" in str(rapl["reason"])
-    assert estimate["estimated"]
+    clock = FakeClock()
+    rows = {row["name"]: row for row in meters.survey(MeterOptions(root=tmp_path, estimate=ESTIMATE, clock=clock))}
+    assert set(rows) == set(meters.names())
+    assert {name for name, row in rows.items() if row["usable"]} == {"estimate"}
+    assert all(row["reason"] for row in rows.values() if not row["usable"])
+    assert rows["estimate"]["estimated"]
+    assert rows["estimate"]["power_w"] == pytest.approx(1.0)

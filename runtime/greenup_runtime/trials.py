@@ -31,7 +31,8 @@ def measure_bundle(store: Store, request: dict[str, Any], progress: Progress, fo
     """
     bundle, _ = store.bundle(request["bundle"])
     plan = Plan.from_json(request["plan"])
-    options = MeterOptions(root=root, estimate=request.get("estimate", {}))
+    tables = request.get("meter_settings", {})
+    options = MeterOptions(root=root, estimate=request.get("estimate", {}), settings=tables)
     with measurement_lock(store):
         chosen = meters.choose(plan.meter, request.get("meters", []), options)
         engines = {name: _caller(bundle, name, plan.threads) for name in plan.variants}
