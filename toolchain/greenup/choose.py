@@ -28,10 +28,7 @@ def choose(rows: Sequence[VariantResult], baseline: str, budget: Mapping[str, An
     gain = "least energy" if best.greenup else "fastest"
     lost = f"{drop:.1f} points below" if drop >= 0.05 else f"{max(0.0, -drop):.1f} points above"
     winners = "the only winning variant" if len(better) == 1 else f"{gain} of {len(better)} winning variants"
-    return best.name, (
-        f"{winners}; on {judged_on} {lost} {baseline}, "
-        f"within the budget of {allowed:g} points"
-    )
+    return best.name, (f"{winners}; on {judged_on} {lost} {baseline}, within the budget of {allowed:g} points")
 
 
 def _drop_points(row: VariantResult, base: float) -> float:
