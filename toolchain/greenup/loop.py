@@ -126,10 +126,15 @@ def assembled(session: Session, trial_folder: Path) -> Result:
     return assemble(bundle, session.device.name, trial, session.key.signer if session.key else None)
 
 
-def conclude(session: Session, trial_folder: Path) -> Result:
-    """Compare the variants of a trial, let the chosen one serve, and write result and report."""
+def conclude(
+    session: Session, trial_folder: Path, tried: tuple[dict[str, Any], ...] = (), notes: tuple[str, ...] = ()
+) -> Result:
+    """Compare the variants of a trial, let the chosen one serve, and write result and report.
+
+    `tried` and `notes` are a search's, to stand in both.
+    """
     bundle, trial = open_trial(trial_folder)
-    result = assembled(session, trial_folder)
+    result = replace(assembled(session, trial_folder), tried=tried, notes=notes)
     selection = pushing.select(
         session.device,
         bundle.digest,

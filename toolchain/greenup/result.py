@@ -106,7 +106,10 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class Result:
-    """The whole outcome of `build-and-push`, `measure` or `compare`."""
+    """The whole outcome of `build-and-push`, `measure`, `compare` or `tune`.
+
+    `tried` has a row per candidate of a search, with how far it came; `notes` say what else is to be known of it.
+    """
 
     bundle: str
     recipe: str
@@ -120,6 +123,8 @@ class Result:
     rounds: int = 0
     conditions: dict[str, Any] = field(default_factory=dict)
     report: str | None = None
+    tried: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of schema `greenup.result/1`; a latency's figure is called `median` there."""

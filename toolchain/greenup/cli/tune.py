@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from greenup.cli import options
+from greenup_runtime.bundle import BASELINE
 
 
 @click.command("tune")
@@ -63,7 +64,7 @@ def command(
     with progress.shown(quiet) as report:
         target = out or context.default_out(loaded.name)
         session = context.session(device, target, report, allow_unsigned=allow_unsigned)
-        tuned = tune(session, loaded, settings, data_dir)
-    present.tuned(tuned, as_json)
-    if not tuned.found:
+        result = tune(session, loaded, settings, data_dir)
+    present.result(result, as_json)
+    if result.chosen == BASELINE:
         raise SystemExit(1)

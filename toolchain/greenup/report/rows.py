@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from greenup.report.figures import NONE, Shown, Unit, common_unit, count, percent, ratio, show, size
 from greenup.result import Energy, Result, VariantResult
@@ -56,6 +57,30 @@ def rows_of(result: Result) -> Rows:
         energy_kind=_kind(energies),
         scope=energies[0].scope if energies else "",
     )
+
+
+@dataclass(frozen=True)
+class TriedRow:
+    """One candidate of a search: its time untrained on the device, what it loses, and how far it came."""
+
+    name: str
+    latency_us: str
+    lost: str
+    outcome: str
+
+
+def tried_of(result: Result) -> tuple[TriedRow, ...]:
+    """The rows of what a search tried, in its order; none where there was no search."""
+    return tuple(
+        TriedRow(row["name"], f"{row['screen_latency_s'] * 1e6:.0f}", _lost(row["judgement"]), row["outcome"])
+        for row in result.tried
+    )
+
+
+def _lost(judgement: dict[str, Any] | None) -> str:
+    if judgement is None:
+        return NONE
+    return f"{judgement['drop_points']:.1f} (≤ {judgement['upper_points']:.1f})"
 
 
 def _row(row: VariantResult, chosen: bool, latency: Unit, energy: Unit) -> Row:

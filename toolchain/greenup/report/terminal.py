@@ -12,7 +12,7 @@ from rich.text import Text
 
 from greenup.report import sentences
 from greenup.report.figures import Shown
-from greenup.report.rows import Row, Rows, rows_of
+from greenup.report.rows import Row, Rows, TriedRow, rows_of, tried_of
 from greenup.result import Result
 from greenup_runtime.bundle import BASELINE
 
@@ -27,6 +27,9 @@ def print_result(result: Result, console: Console) -> None:
         parts.append(_gpsup_table(rows))
     for part in parts:
         console.print(part)
+        console.print()
+    if result.tried:
+        console.print(_tried_table(tried_of(result)))
         console.print()
     console.print(_facts(result))
 
@@ -62,6 +65,17 @@ def _gpsup_table(rows: Rows) -> Table:
         if row.name != BASELINE:
             figures = [_cell(each) for each in (row.speedup, row.greenup, row.powerup)]
             table.add_row(_name(row), *figures, Text(row.verdict, style=_style(row.verdict)))
+    return table
+
+
+def _tried_table(rows: tuple[TriedRow, ...]) -> Table:
+    table = _table()
+    table.add_column("Tried")
+    table.add_column("Untrained, on\nthe device, µs", justify="right")
+    table.add_column("Points lost\n(95 % bound)", justify="right")
+    table.add_column("Outcome", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, row.latency_us, row.lost, row.outcome)
     return table
 
 
@@ -103,6 +117,7 @@ def _lines(result: Result) -> list[tuple[str, str]]:
     measured = f"trial {result.trial}, {result.rounds} rounds{started}" if result.trial else "not measured"
     return [
         ("chosen", f"{CHOSEN_MARK}{result.chosen}: {result.chosen_because}"),
+        ("note", "; ".join(result.notes)),
         ("note", sentences.small_set(result)),
         ("note", sentences.no_greenup(result) or sentences.discarded(result)),
         ("data", sentences.data(result)),

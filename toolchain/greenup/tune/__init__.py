@@ -10,6 +10,6 @@ search       the whole, within a number of minutes
 
 from __future__ import annotations
 
-from greenup.tune.search import Settings, Tuned, tune
+from greenup.tune.search import Settings, tune
 
-__all__ = ["Settings", "Tuned", "tune"]
+__all__ = ["Settings", "tune"]

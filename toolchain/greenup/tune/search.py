@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,7 @@ from greenup.tune.screen import Screened, screen
 from greenup.tune.stages import TuneStages
 from greenup.tune.structures import Structure, grid, tiers
 from greenup_runtime.bundle import BASELINE, open_folder
-from greenup_runtime.files import write_json
 
-SCHEMA = "greenup.tune/1"
 # Structures that are judged out of fold and packed; each costs one training per fold.
 FINALISTS = 3
 # A structure must promise this much before it is trained.
@@ -69,28 +67,11 @@ class Candidate:
         }
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """The result after confirmation, what was tried, and whether any candidate held the budget and won."""
-
-    result: Result
-    tried: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def found(self) -> bool:
-        """Whether something better than the original was found."""
-        return self.result.chosen != BASELINE
-
-    def to_json(self) -> dict[str, Any]:
-        """The object of `build-and-push --json`, and what was tried."""
-        return {**self.result.to_json(), "schema": SCHEMA, "tried": list(self.tried), "notes": list(self.notes)}
-
-
-def tune(session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> Tuned:
+def tune(session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> Result:
     """Search for the least costly form of the recipe's model that holds its budget on the session's device.
 
-    Writes `bundle/`, `trials/`, `tune.json`, `result.json` and `report.html` into the session's folder.
+    Writes `bundle/`, `trials/`, `result.json` and `report.html` into the session's folder. The result's `chosen`
+    is the original where nothing better was found.
     """
     return _Search(session, recipe, settings, data_dir).run()
 
@@ -103,21 +84,19 @@ class _Search:
         self.drop = recipe.budget.accuracy_drop_points
         self.notes: list[str] = []
 
-    def run(self) -> Tuned:
+    def run(self) -> Result:
         candidates = self._candidates()
         self._train(candidates)
         finalists = self._judge(candidates)
         judged = {row.structure.name: row.judgement for row in finalists if row.judgement}
         made = self._made(finalists)
         loop.publish(self.session, open_folder(self.stages.packed(made, judged)))
-        result = self._confirmed(tuple(made))
-        for each in finalists:
-            names = (each.structure.name, f"{each.structure.name}-int8")
-            each.outcome = "chosen" if result.chosen in names else each.outcome
-        tried = tuple(each.to_json() for each in candidates)
-        tuned = Tuned(result, tried, tuple(self.notes))
-        write_json(self.session.out / "tune.json", {"schema": SCHEMA, "tried": list(tried), "notes": self.notes})
-        return tuned
+        chosen, folder = self._confirmed(tuple(made))
+        for row in finalists:
+            if chosen in (row.structure.name, f"{row.structure.name}-int8"):
+                row.outcome = "chosen"
+        tried = tuple(row.to_json() for row in candidates)
+        return loop.conclude(self.session, folder, tried, tuple(self.notes))
 
     def _candidates(self) -> list[Candidate]:
         """All structures with their time on the device, fastest first."""
@@ -178,19 +157,19 @@ class _Search:
             made[f"{name}-int8"] = Made(stages.int8_onnx(exported, f"{name}-int8"), folder)
         return made
 
-    def _confirmed(self, names: tuple[str, ...]) -> Result:
-        """A trial of all, then one of the winner and the original alone, whose figures count."""
+    def _confirmed(self, names: tuple[str, ...]) -> tuple[str, Path]:
+        """A trial of all, then one of the winner and the original alone; the last choice and its trial."""
         seed = self.recipe.seed
         folder = self._measured(seed, names)
-        session = self.session
-        winner = loop.assembled(session, folder).chosen
+        winner = loop.assembled(self.session, folder).chosen
         if winner == BASELINE:
             self.notes.append("no candidate was proven better than the original, which stays")
-            return loop.conclude(session, folder)
-        result = loop.conclude(session, self._measured(seed + 1, (BASELINE, winner)))
-        if result.chosen != winner:
+            return winner, folder
+        fresh = self._measured(seed + 1, (BASELINE, winner))
+        chosen = loop.assembled(self.session, fresh).chosen
+        if chosen != winner:
             self.notes.append(f"{winner} won the trial of all and was not confirmed; the original stays")
-        return result
+        return chosen, fresh
 
     def _measured(self, seed: int, names: tuple[str, ...]) -> Path:
         spec, settings = self.recipe.measure, self.settings
