@@ -43,8 +43,8 @@ fix: $(MARK)  ## repair what can be repaired by itself
 docs: $(MARK)  ## write the generated parts of docs/ again
 	$(BIN)/python docs/generate.py
 
-bench: $(MARK)  ## measure the compression of a small model; prints a table and writes JSON
-	$(BIN)/python benchmarks/variants.py
+bench: $(MARK)  ## what compression gains, beside what others do; prints tables and writes JSON
+	$(BIN)/python benchmarks/compression.py
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out
