@@ -33,7 +33,12 @@ def run(argv: list[str]) -> int:
         return INTERRUPTED_EXIT_CODE
     if isinstance(answer, commands.Finished):
         return _finish(arguments, answer)
-    _print(arguments, answer)
+    try:
+        _print(arguments, answer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is left to say, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

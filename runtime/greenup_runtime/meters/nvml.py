@@ -9,7 +9,7 @@ Source: NVIDIA, NVML API reference, nvmlDeviceGetTotalEnergyConsumption and nvml
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters import extras
@@ -64,44 +64,51 @@ def open_meter(options: MeterOptions) -> Meter:
 
 
 def _open(nvml: Any, options: MeterOptions) -> Meter:
-    index = _index(options.argument, int(nvml.nvmlDeviceGetCount()))
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    name = nvml.nvmlDeviceGetName(handle)
-    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    gpu = _Gpu(nvml, _index(options.argument, int(nvml.nvmlDeviceGetCount())))
+    try:
+        gpu.read_mj()
+    except MeterFault:
+        # Before Volta there is no counter; a GPU that is lost has no power either, and says so now.
+        gpu.read_w()
+        return RailsMeter(gpu.facts("power"), gpu.read_w, options.clock, close=nvml.nvmlShutdown)
+    return CounterMeter(gpu.facts("counter"), gpu.read_mj, nvml.nvmlShutdown)
 
-    def checked(function: Callable[[Any], Any], most: int) -> int:
+
+class _Gpu:
+    """One GPU's readings, each within its bounds or a MeterFault."""
+
+    def __init__(self, nvml: Any, index: int) -> None:
+        self._nvml = nvml
+        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        name = nvml.nvmlDeviceGetName(self._handle)
+        self._name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+    def facts(self, kind: Literal["counter", "power"]) -> MeterFacts:
+        return MeterFacts(
+            name="nvml",
+            kind=kind,
+            scope="GPU",
+            source=f"NVML {'energy' if kind == 'counter' else 'power'}, {self._name}",
+            update_s=_UPDATE_S,
+            resolution=1e-3,
+            rails=("GPU",),
+            lag_s=0.0 if kind == "counter" else _POWER_LAG_S,
+        )
+
+    def read_mj(self) -> int:
+        return self._checked(self._nvml.nvmlDeviceGetTotalEnergyConsumption, 2**63)
+
+    def read_w(self, _names: object = ()) -> dict[str, float]:
+        return {"GPU": self._checked(self._nvml.nvmlDeviceGetPowerUsage, _MOST_MW) / 1e3}
+
+    def _checked(self, read: Callable[[Any], Any], most: int) -> int:
         try:
-            value = function(handle)
-        except nvml.NVMLError as error:
+            value = read(self._handle)
+        except self._nvml.NVMLError as error:
             raise MeterFault(f"the GPU cannot be read: {error}") from error
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise MeterFault(f"the GPU's reading cannot be right: {value!r}")
         return value
-
-    def facts(kind: str) -> MeterFacts:
-        return MeterFacts(
-            name="nvml",
-            kind="counter" if kind == "energy" else "power",
-            scope="GPU",
-            source=f"NVML {kind}, {text}",
-            update_s=_UPDATE_S,
-            resolution=1e-3,
-            rails=("GPU",),
-            lag_s=0.0 if kind == "energy" else _POWER_LAG_S,
-        )
-
-    def read_mj() -> int:
-        return checked(nvml.nvmlDeviceGetTotalEnergyConsumption, 2**63)
-
-    def read_w(_names: object) -> dict[str, float]:
-        return {"GPU": checked(nvml.nvmlDeviceGetPowerUsage, _MOST_MW) / 1e3}
-
-    try:
-        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError:
-        checked(nvml.nvmlDeviceGetPowerUsage, _MOST_MW)
-        return RailsMeter(facts("power"), read_w, options.clock, close=nvml.nvmlShutdown)
-    return CounterMeter(facts("energy"), read_mj, nvml.nvmlShutdown)
 
 
 def _index(argument: str | None, count: int) -> int:
