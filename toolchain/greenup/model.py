@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STEEPEST = 8.0  # a filter answers 0 to 1 over this part of its answers' spread, or more: 1/8 is nearly a step
+_STEEPEST = 64.0  # a filter goes from 0 to 1 over all of its answers' spread, or down to 1/64, nearly a step
 _TINY = 1e-6  # spreads below this are rounding noise, not a signal
 
 

@@ -19,7 +19,6 @@ _BASE_STEM: dict[str, Any] = {
     "stem": 64,
     "stem_dilations": (1, 2, 4, 8),
     "stem_pool": "max+mean",
-    "stem_answer": "share",
     "shortcut": True,
     "head_dropout": 0.3,
 }
@@ -74,7 +73,7 @@ def config_for(spec: ModelSpec, channels: int, length: int, classes: int, normal
         positions="learned" if base else "sinusoid",
         amplitude=base and normalize != "none",
         head_hidden=0 if base else d_ff,
-        **(_BASE_STEM if base else {}),
+        **({**_BASE_STEM, "stem_answer": spec.filters or "share"} if base else {}),
     )
 
 
