@@ -108,6 +108,53 @@ def test_base_sees_the_amplitude_that_zscore_takes_away() -> None:
     torch.testing.assert_close(without(x), without(100 * x), rtol=1e-3, atol=1e-3)
 
 
+def test_filters_that_answer_with_shares_start_with_edges_inside_the_data() -> None:
+    torch.manual_seed(0)
+    x = 300 + 20 * torch.randn(16, 2, 200)
+    model = Classifier(config_for(SMALL, 2, 200, 3, "zscore")).eval()
+    model.embed.prime(x)
+    _, summary = model.embed.patches(normalize(x, "zscore")[0])
+    shares = summary[:, model.config.stem :]
+    assert (shares >= 0).all()
+    assert (shares <= 1).all()
+    assert shares.mean(dim=0).quantile(0.1) < 0.4 < 0.6 < shares.mean(dim=0).quantile(0.9)
+
+
+def test_priming_leaves_other_filters_alone() -> None:
+    model = Classifier(config_for(SMALL.model_copy(update={"filters": "relu"}), 1, 64, 3, "zscore"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.embed.prime(torch.randn(4, 1, 64))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_shortcut_lets_the_classes_see_the_filters_beside_the_encoder() -> None:
+    model = Classifier(config_for(SMALL, 1, 64, 3, "zscore")).eval()
+    model.head.weight.data[:, : 2 * model.config.d_model] = 0  # nothing of the encoder gets through
+    one, other = model(torch.randn(2, 1, 64))
+    assert not torch.allclose(one, other)
+
+
+def test_a_dropped_block_is_dropped_in_training_only() -> None:
+    config = dataclasses.replace(config_for(SMALL, 1, 64, 3, "zscore"), dropout=0.0, head_dropout=0.0)
+    always = Classifier(dataclasses.replace(config, drop_path=0.9)).eval()
+    never = Classifier(config).eval()
+    never.load_state_dict(always.state_dict())
+    x = torch.randn(8, 1, 64)
+    torch.testing.assert_close(always(x), never(x))
+    torch.manual_seed(0)
+    rows = torch.randn(8 * 4, 8)
+    layer = always.layers[0].train()
+    kept = (layer(rows, 4) != rows).reshape(8, -1).any(dim=1)
+    assert 0 < kept.sum() < 8
+
+
+@pytest.mark.parametrize("positions", ["none", "learned"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "mean+max"])
+def test_any_pooling_goes_with_any_positions(positions: str, pooling: str) -> None:
+    config = dataclasses.replace(config_for(SMALL, 1, 40, 3, "zscore"), positions=positions, pooling=pooling)
+    assert Classifier(config).eval()(torch.randn(2, 1, 40)).shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("spec", "length", "words"),
     [

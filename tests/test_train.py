@@ -22,7 +22,9 @@ from greenup.train import TrainResult, predict, train
 from greenup_runtime.errors import DataFault, GreenupError
 
 CONFIG = config_for(ModelSpec(layers=1, heads=2, d_model=16, d_ff=16, patch=8), 1, 48, 3, "zscore")
+EVERY_CHANGE = ("crop", "roll", "scale", "mask", "jitter")
 SPEC = TrainSpec(epochs=4, batch=16, threads=1, learning_rate=3e-3)
+AVERAGED = SPEC.model_copy(update={"average": 0.9, "choose": "last"})
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,18 @@ def test_the_callers_random_numbers_and_settings_are_left_alone(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("dies_after", [1, 3])
-def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, dies_after: int) -> None:
+@pytest.mark.parametrize("spec", [SPEC, AVERAGED])
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, dies_after: int, spec: TrainSpec) -> None:
     def interrupt(done: int, total: int, message: str) -> None:
         if done == dies_after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "a", progress=interrupt)
+        run(tmp_path / "a", spec, progress=interrupt)
     seen: list[int] = []
-    resumed = run(tmp_path / "a", progress=lambda done, total, message: seen.append(done))
+    resumed = run(tmp_path / "a", spec, progress=lambda done, total, message: seen.append(done))
     assert min(seen) == min(dies_after + 1, SPEC.epochs)
-    assert same(resumed, run(tmp_path / "b"))
+    assert same(resumed, run(tmp_path / "b", spec))
     assert resumed.notes == ()
 
 
@@ -173,6 +176,27 @@ def test_the_best_epoch_is_the_one_with_the_highest_accuracy_then_the_lowest_los
     assert result.validation_accuracy == ranked.validation_accuracy
 
 
+def test_the_last_epoch_is_taken_where_the_recipe_says_so(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"epochs": 6, "patience": 1, "choose": "last"})
+    result = run(tmp_path, spec)
+    assert result.best_epoch == len(result.history) - 1 == 6
+    assert result.validation_accuracy == result.history[-1].validation_accuracy
+
+
+def test_averaged_weights_are_other_weights_and_learn(tmp_path: Path) -> None:
+    plain = run(tmp_path / "a", AVERAGED.model_copy(update={"average": 0.0}))
+    averaged = run(tmp_path / "b", AVERAGED)
+    assert not same(plain, averaged)
+    longer = run(tmp_path / "c", AVERAGED.model_copy(update={"epochs": 25}))
+    assert longer.validation_accuracy > 0.9
+
+
+def test_no_batch_of_one_is_left_over(tmp_path: Path) -> None:
+    odd = Windows(TRAIN.x[:17], TRAIN.y[:17])
+    spec = SPEC.model_copy(update={"epochs": 1})
+    assert np.isfinite(train(CONFIG, spec, odd, VALIDATION, seed=0, folder=tmp_path).history[1].train_loss)
+
+
 def test_rare_classes_weigh_more_in_the_loss(tmp_path: Path) -> None:
     rows = np.flatnonzero((TRAIN.y != 2) | (np.arange(len(TRAIN.y)) < 9))
     skewed = Windows(TRAIN.x[rows], TRAIN.y[rows])
@@ -187,12 +211,20 @@ def test_rare_classes_weigh_more_in_the_loss(tmp_path: Path) -> None:
 
 def test_augmented_windows_keep_shape_and_size_and_differ() -> None:
     x = torch.randn(64, 2, 40) * 1e-4 + 300
-    changed = augment(x, torch.Generator().manual_seed(0))
+    changed = augment(x, torch.Generator().manual_seed(0), EVERY_CHANGE)
     assert changed.shape == x.shape
     assert torch.isfinite(changed).all()
     assert 0.3 < (changed != x).flatten(1).any(dim=1).float().mean() <= 1
-    assert torch.equal(changed, augment(x, torch.Generator().manual_seed(0)))
-    assert augment(torch.randn(4, 1, 2), torch.Generator()).shape == (4, 1, 2)
+    assert torch.equal(changed, augment(x, torch.Generator().manual_seed(0), EVERY_CHANGE))
+    assert augment(torch.randn(4, 1, 2), torch.Generator(), EVERY_CHANGE).shape == (4, 1, 2)
+
+
+def test_only_the_named_changes_are_made() -> None:
+    x = torch.randn(32, 2, 40)
+    rolled = augment(x, torch.Generator().manual_seed(0), ["roll"])
+    assert not torch.equal(rolled, x)
+    torch.testing.assert_close(rolled.sort(dim=-1).values, x.sort(dim=-1).values)
+    assert augment(x, torch.Generator(), ()) is x
 
 
 def test_a_loss_that_is_no_number_is_explained(tmp_path: Path) -> None:

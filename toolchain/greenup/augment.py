@@ -5,6 +5,8 @@ All of them are relative to each window's own spread, so they suit raw data of a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,15 +17,15 @@ _LONGEST_MASK = 0.1
 _CHANCE = 0.5
 
 
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Changed copies of windows x [b, c, l]; each change meets about half of the windows.
+def augment(x: Tensor, generator: torch.Generator, changes: Sequence[str]) -> Tensor:
+    """Changed copies of windows x [b, c, l]; each named change meets about half of the windows.
 
-    Cropping and stretching (which also shifts), scaling, a masked span, noise; cf. Um et al. 2017,
-    "Data augmentation of wearable sensor data", for what they do for small sets.
+    `crop` stretches a part (which also shifts), `roll` shifts in a circle, `scale` scales, `mask` hides a span,
+    `jitter` adds noise; cf. Um et al. 2017, "Data augmentation of wearable sensor data".
     """
-    for change in (_crop, _scale, _mask, _jitter):
+    for name in changes:
         met = torch.rand(len(x), 1, 1, generator=generator) < _CHANCE
-        x = torch.where(met, change(x, generator), x)
+        x = torch.where(met, _CHANGES[name](x, generator), x)
     return x
 
 
@@ -37,6 +39,13 @@ def _crop(x: Tensor, generator: torch.Generator) -> Tensor:
     right = (left + 1).clamp(max=length - 1)
     part = at - left
     return x.gather(-1, left) * (1 - part) + x.gather(-1, right) * part
+
+
+def _roll(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Each window turned in a circle, all channels alike: what left at the end comes in at the start."""
+    length = x.shape[-1]
+    shift = torch.randint(length, (len(x), 1, 1), generator=generator)
+    return x.gather(-1, ((torch.arange(length) + shift) % length).expand_as(x))
 
 
 def _scale(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,3 +70,12 @@ def _jitter(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(count, 1, 1, generator=generator)
+
+
+_CHANGES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "crop": _crop,
+    "roll": _roll,
+    "scale": _scale,
+    "mask": _mask,
+    "jitter": _jitter,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -22,8 +23,11 @@ from greenup.weights import State
 from greenup_runtime.errors import GreenupError
 
 PREDICT_BATCH = 256
+_PRIMING_WINDOWS = 64
 _WARMUP_SHARE = 0.05
+_NOT_DECAYED = ("embed.cls", "embed.positions", "embed.patches.filters")
 _LARGEST_GRADIENT = 1.0
+_USUAL_CHANGES = ("crop", "scale", "mask", "jitter")
 
 
 class Cases(Protocol):
@@ -62,6 +66,7 @@ class Run:
         teacher: Teacher | None = None,
     ) -> None:
         self.spec, self.seed, self.teacher = spec, seed, teacher
+        self.changes = _changes(spec.augment)
         self.x, self.y = torch.from_numpy(train.x), torch.from_numpy(train.y)
         self.held_x, self.held_y = torch.from_numpy(validation.x), torch.from_numpy(validation.y)
         self.class_weights = _class_weights(self.y, config.classes) if spec.balance == "loss" else None
@@ -69,10 +74,14 @@ class Run:
         self.model = Classifier(config)
         if initial_state is not None:
             self.model.load_state_dict(initial_state)
+        else:
+            self.model.embed.prime(self.x[torch.randperm(len(self.x))[:_PRIMING_WINDOWS]])
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False) if spec.average else None
         self.optimizer = _optimizer(self.model, spec)
         settings = {"config": config.to_json(), "spec": spec.model_dump(mode="json"), "seed": seed}
         settings["teacher"] = teacher.digest() if teacher else None
         self.key = _run_key(settings, self.model, [self.x, self.y, self.held_x, self.held_y])
+        self.steps = 0
         self.history: list[Epoch] = []
         self.best: State = {}
         self.best_epoch = 0
@@ -85,7 +94,8 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done or the last `patience` of them brought nothing."""
-        return self.done >= self.spec.epochs or self.done - self.best_epoch >= self.spec.patience
+        tired = self.spec.choose == "best" and self.done - self.best_epoch >= self.spec.patience
+        return self.done >= self.spec.epochs or tired
 
     def start(self, found: dict[str, Any] | None) -> None:
         """Continue from a checkpoint's progress, or begin by judging the initial weights."""
@@ -94,13 +104,17 @@ class Run:
             return
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(found["averaged"])
         self.best, self.best_epoch = found["best"], found["best_epoch"]
         self.history = [Epoch(**line) for line in found["history"]]
+        self.steps = self.done * -(-len(self.x) // self.spec.batch)
 
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         return {
             "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -113,12 +127,12 @@ class Run:
         torch.manual_seed(_derived_seed(self.seed, f"dropout {self.done}"))
         self.model.train()
         order = torch.randperm(len(self.x), generator=generator)
-        batches = torch.split(order, self.spec.batch)
+        # Of equal size: a batch of one left over would have no spread to normalise by.
+        batches = torch.tensor_split(order, -(-len(order) // self.spec.batch))
         total = 0.0
         for index, rows in enumerate(batches):
             self._set_rate((self.done * len(batches) + index) / (self.spec.epochs * len(batches)))
-            x = self.x[rows]
-            x = augment(x, generator) if self.spec.augment else x
+            x = augment(self.x[rows], generator, self.changes)
             total += self._step(x, self.y[rows]) * len(rows)
         self._judge(total / len(self.x))
 
@@ -150,16 +164,31 @@ class Run:
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
         self.optimizer.step()
+        self._average()
         return loss.item()
 
+    def _average(self) -> None:
+        """Move the averaged weights a step towards the trained ones, early on in longer steps."""
+        if self.averaged is None:
+            return
+        self.steps += 1
+        share = max(1 - self.spec.average, 1 / (1 + self.steps / 10))
+        for mean, value in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)
+
     def _judge(self, train_loss: float) -> None:
-        logits = logits_of(self.model, self.held_x, PREDICT_BATCH)
+        judged = self.averaged or self.model
+        logits = logits_of(judged, self.held_x, PREDICT_BATCH)
         loss = F.cross_entropy(logits, self.held_y).item()
         accuracy = (logits.argmax(dim=1) == self.held_y).float().mean().item()
         self.history.append(Epoch(len(self.history), train_loss, loss, accuracy))
-        if self.done == 0 or self._rank(self.done) > self._rank(self.best_epoch):
+        last = self.spec.choose == "last"
+        if self.done == 0 or last or self._rank(self.done) > self._rank(self.best_epoch):
             self.best_epoch = self.done
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in judged.state_dict().items()}
 
     def _rank(self, epoch: int) -> tuple[float, float]:
         line = self.history[epoch]
@@ -173,10 +202,16 @@ def logits_of(model: Classifier, x: Tensor, batch: int) -> Tensor:
         return torch.cat([model(part) for part in torch.split(x, batch)])
 
 
+def _changes(wanted: bool | tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(wanted, bool):
+        return _USUAL_CHANGES if wanted else ()
+    return wanted
+
+
 def _optimizer(model: Classifier, spec: TrainSpec) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only: shrinking norms, biases and positions would do harm."""
+    """AdamW that decays matrices only: shrinking norms, biases, filters and positions would do harm."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in trained if p.ndim > 1 and not name.startswith(("embed.cls", "embed.positions"))]
+    matrices = [p for name, p in trained if p.ndim > 1 and not name.startswith(_NOT_DECAYED)]
     kept = {id(p) for p in matrices}
     others = [p for _, p in trained if id(p) not in kept]
     groups = [{"params": matrices, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]

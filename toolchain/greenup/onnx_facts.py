@@ -17,7 +17,7 @@ from greenup_runtime.errors import IntegrityFault
 
 _INT8 = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 _WEIGHT_MATMULS = {"MatMul", "Gemm"}
-_WITH_PARAMETERS = {*_WEIGHT_MATMULS, "Conv", "LayerNormalization", "Add"}
+_WITH_PARAMETERS = {*_WEIGHT_MATMULS, "Conv", "LayerNormalization", "BatchNormalization", "Add"}
 
 
 @dataclass(frozen=True)

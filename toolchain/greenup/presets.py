@@ -7,7 +7,7 @@ fixed sinusoid positions, norms after the sums, two-layer head. `base` is our ow
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from greenup.model import ModelConfig
 from greenup.recipe import ModelSpec
@@ -15,7 +15,13 @@ from greenup_runtime.errors import UsageFault
 
 Normalize = Literal["zscore", "minmax", "none"]
 _BASE_TOKENS = 64
-_BASE_STEM = 64
+_BASE_STEM: dict[str, Any] = {
+    "stem": 64,
+    "stem_dilations": (1, 2, 4, 8),
+    "stem_pool": "max+mean",
+    "shortcut": True,
+    "head_dropout": 0.3,
+}
 _BASE_SHORTEST_PATCH = 4
 
 
@@ -63,11 +69,11 @@ def config_for(spec: ModelSpec, channels: int, length: int, classes: int, normal
         d_ff=(d_ff,) * layers,
         dropout=dropout,
         norm="pre" if base else "post",
-        pooling="mean" if base else "cls",
+        pooling="mean+max" if base else "cls",
         positions="learned" if base else "sinusoid",
-        stem=_BASE_STEM if base else 0,
         amplitude=base and normalize != "none",
         head_hidden=0 if base else d_ff,
+        **({**_BASE_STEM, "stem_answer": spec.filters or "share"} if base else {}),
     )
 
 

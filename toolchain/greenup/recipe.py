@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from greenup_runtime.errors import RecipeFault
 
 VariantName = Literal["fp32", "int8", "pruned", "pruned-int8"]
+Change = Literal["crop", "roll", "scale", "mask", "jitter"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 
@@ -98,6 +99,8 @@ class ModelSpec(_Section):
     """Samples in a patch."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Samples from one patch's start to the next one's."""
+    filters: Literal["share", "relu"] | None = None
+    """What `base`'s filters answer: the share of time in which a shape is there, or how strongly it is there."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
     """Share of activations dropped in training."""
 
@@ -117,8 +120,12 @@ class TrainSpec(_Section):
     """AdamW's weight decay."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a label given to the other classes."""
-    augment: bool = True
-    """Train on randomly changed windows too."""
+    augment: bool | tuple[Change, ...] = True
+    """Train on randomly changed windows too; `true` is crop, scale, mask and jitter, a list is just those."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The model is a moving average of the weights, each step's share being 1 minus this; 0 is no average."""
+    choose: Literal["best", "last"] = "best"
+    """Which epoch's weights are taken: the best on validation data, or the last, where few cases would mislead."""
     balance: Literal["none", "loss"] = "loss"
     """Weigh classes by how rare they are."""
     threads: Annotated[int, Field(ge=1)] = 2
