@@ -125,7 +125,7 @@ class Stages:
             **_dump(self.recipe, "quantize"),
         }
         inputs["seed"] = self.recipe.seed
-        code = [*_DATA, "quantize.py"]
+        code = [*_DATA, "quantize", "export.py", "onnx_facts.py"]
         make = partial(stages.quantize_stage, self, parent, scheme)
         return self._run("quantize", inputs, code, _ONNX, make, form)
 
@@ -152,13 +152,10 @@ class Stages:
         return self.pruned() if name.startswith("pruned") else self.trained()
 
     def scheme(self) -> dict[str, Any]:
-        """How int8 variants are quantized for this build's target."""
-        target = self.job.target
-        return {
-            "activations": target.quantization.activations,
-            "weights": target.quantization.weights,
-            "reduce_range": target.reduce_range(self.job.features),
-        }
+        """How int8 variants are quantized for this build's target; UsageFault where its CPU cannot."""
+        from greenup.quantize import fit
+
+        return fit(self.job.target, self.job.features).settings
 
     def _run(
         self,
