@@ -3,7 +3,7 @@
     python benchmarks/graph_forms.py [--json FILE] [--rounds N] [--samples N]
 
 Weights do not change the time, so none are trained. `t1-student`, `base-student` are what distillation leaves:
-two layers, few tokens. Nodes are counted in the file and again after ONNX Runtime's own optimisation.
+two layers, few tokens. Times are processor time. Nodes are counted in the file and again as ONNX Runtime loads it.
 """
 
 from __future__ import annotations
@@ -97,13 +97,16 @@ def loaded(path: Path, config: ModelConfig) -> tuple[Callable[[], object], int]:
 
 
 def interleaved(calls: list[Callable[[], object]], rounds: int) -> np.ndarray:
-    """Seconds per call [calls, rounds], every call once per round in random order."""
+    """Processor seconds per call [calls, rounds], every call once per round in random order.
+
+    With one thread they are the time on a core, and do not count what other programs take on a busy machine.
+    """
     random, times = np.random.default_rng(0), np.zeros((len(calls), rounds))
     for at in range(rounds):
         for index in random.permutation(len(calls)):
             calls[index]()
-            count, start = 0, time.perf_counter()
-            while (passed := time.perf_counter() - start) < BURST_S:
+            count, start = 0, time.process_time()
+            while (passed := time.process_time() - start) < BURST_S:
                 calls[index]()
                 count += 1
             times[index, at] = passed / count
