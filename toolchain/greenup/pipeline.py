@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenup.cache import Cache
 from greenup.recipe import Recipe
+from greenup.schemes import fit
 from greenup.targets import Target
 from greenup_runtime.bundle import Bundle, open_folder
 from greenup_runtime.errors import UsageFault
@@ -153,9 +154,10 @@ class Stages:
 
     def scheme(self) -> dict[str, Any]:
         """How int8 variants are quantized for this build's target; UsageFault where its CPU cannot."""
-        from greenup.quantize import fit
-
-        return fit(self.job.target, self.job.features).settings
+        found = fit(self.job.target, self.job.features)
+        if found.note:
+            self.job.progress("quantize", 1, 1, found.note)
+        return found.settings
 
     def _run(
         self,

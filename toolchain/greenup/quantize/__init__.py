@@ -13,9 +13,9 @@ from __future__ import annotations
 from greenup.quantize.calibration import draw, notes
 from greenup.quantize.dynamic import quantize_dynamic
 from greenup.quantize.ladder import LadderResult, NodeRow, ladder, sensitivity
-from greenup.quantize.schemes import Fit, fit
 from greenup.quantize.static import Calibrated, candidates, quantize
 from greenup.quantize.training import Learnt, quantize_learnt, train_quantized
+from greenup.schemes import Fit, fit
 
 __all__ = [
     "Calibrated",
