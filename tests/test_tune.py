@@ -132,9 +132,7 @@ def test_no_candidate_within_the_budget_leaves_the_original() -> None:
 
 
 @pytest.mark.slow
-def test_tune_serves_what_it_proved_and_resumes(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_tune_serves_what_it_proved_and_resumes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     recipe = small_recipe.write(tmp_path / "r", epochs=25)
     text = recipe.read_text().replace("layers = 1", "layers = 3").replace("burst_s = 0.02", "burst_s = 0.05")
     recipe.write_text(text.replace("accuracy_drop_points = 5", "accuracy_drop_points = 20"))

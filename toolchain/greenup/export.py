@@ -2,7 +2,7 @@
 
 PyTorch's exporter writes down where and from which lines a node came. All of that is stripped and every value
 gets a name by its place in the graph, so that the bytes depend on the model alone and a bundle's digest is the
-same wherever it is built. The batch is symbolic: a graph with a fixed batch of one was not faster.
+same wherever it is built. Here the batch is symbolic; `graph` has forms for one window at a time.
 """
 
 from __future__ import annotations
@@ -51,19 +51,24 @@ def export_onnx(config: ModelConfig, state: State, path: Path, opset: int = 20) 
     """Write the model as ONNX: `input` [batch, c, l] float32, `probabilities` [batch, k] float32."""
     classifier = Classifier(config)
     classifier.load_state_dict(state)
-    example = torch.zeros(2, config.channels, config.length)
-    with _silence():
+    write_model(exported(WithSoftmax(classifier).eval(), config, opset, any_batch=True), path)
+
+
+def exported(module: nn.Module, config: ModelConfig, opset: int, any_batch: bool) -> onnx.ModelProto:
+    """A module whose argument is named `input`, as PyTorch's exporter writes it, for any batch or one window."""
+    example = torch.zeros(2 if any_batch else 1, config.channels, config.length)
+    with silence():
         program = torch.onnx.export(
-            WithSoftmax(classifier).eval(),
+            module,
             (example,),
             dynamo=True,
             opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes={"input": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"input": {0: torch.export.Dim("batch")}} if any_batch else None,
         )
     assert program is not None
-    write_model(program.model_proto, path)
+    return program.model_proto
 
 
 def check_against_torch(path: Path, config: ModelConfig, state: State, x: npt.NDArray[np.float32]) -> float:
@@ -71,7 +76,7 @@ def check_against_torch(path: Path, config: ModelConfig, state: State, x: npt.ND
 
     Raises IntegrityFault where it is above 1e-4.
     """
-    difference = float(np.abs(Engine(path, BATCH).infer(x) - predict(config, state, x)).max())
+    difference = float(np.abs(Engine(path, batch_of(path)).infer(x) - predict(config, state, x)).max())
     if not difference <= TOLERANCE:
         raise IntegrityFault(
             f"{path.name} differs from the trained model: a probability is off by {difference:.2g},"
@@ -79,6 +84,12 @@ def check_against_torch(path: Path, config: ModelConfig, state: State, x: npt.ND
             "windows with extreme values can do this: look at the data's range",
         )
     return difference
+
+
+def batch_of(path: Path) -> str:
+    """`any` where a file takes any number of windows at once, else `1`; the words of a bundle's manifest."""
+    dimension = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0]
+    return "1" if dimension.dim_value == 1 else BATCH
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
@@ -120,7 +131,7 @@ def _rename(graph: onnx.GraphProto) -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep the exporter's progress, warnings and log lines from the user's terminal."""
     sink = io.StringIO()
     before = logging.root.manager.disable

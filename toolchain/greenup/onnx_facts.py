@@ -17,7 +17,10 @@ from greenup_runtime.errors import IntegrityFault
 
 _INT8 = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 _WEIGHT_MATMULS = {"MatMul", "Gemm"}
-_WITH_PARAMETERS = {*_WEIGHT_MATMULS, "Conv", "LayerNormalization", "BatchNormalization", "Add"}
+_ATTENTION = {"Attention", "MultiHeadAttention"}
+_CONTRIB = "com.microsoft"
+_WITH_PARAMETERS = {*_WEIGHT_MATMULS, *_ATTENTION, "Conv", "LayerNormalization", "BatchNormalization"}
+_WITH_PARAMETERS |= {"Add"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ def weight_matmuls(path: Path) -> dict[str, int]:
     return {node.name: graph.rows(node) for node in graph.nodes if graph.multiplies_by_float_weights(node)}
 
 
+def weight_names(path: Path) -> dict[str, str]:
+    """Name of the float weights of each multiplication by a constant matrix, by node name.
+
+    Raises IntegrityFault where the file is not readable.
+    """
+    graph = _Graph(_read(path))
+    return {node.name: node.input[1] for node in graph.nodes if graph.multiplies_by_float_weights(node)}
+
+
 def _read(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise IntegrityFault(f"{path} does not exist", "build it again")
@@ -71,9 +83,30 @@ def _read(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(str(path))
         model = onnx.load(path)
         _fix_batch(model)
-        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return _with_shapes(model)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
         raise IntegrityFault(f"{path} is not a readable ONNX file: {error}", "build it again") from error
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Shapes of all values; onnx is told those of ONNX Runtime's own attention, one after the other."""
+    while True:
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        graph = model.graph
+        known = {value.name: _dimensions(value) for value in (*graph.value_info, *graph.input)}
+        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        node = next((n for n in graph.node if _is_ours(n) and n.output[0] not in known), None)
+        if node is None or node.input[0] not in known:
+            return model
+        shape = list(known[node.input[0]])
+        if node.op_type == "Attention":
+            shape[-1] = weights[node.input[1]][1] // 3
+        elem = onnx.TensorProto.FLOAT
+        graph.value_info.append(onnx.helper.make_tensor_value_info(node.output[0], elem, shape))
+
+
+def _is_ours(node: onnx.NodeProto) -> bool:
+    return node.domain == _CONTRIB and node.op_type in _ATTENTION
 
 
 def _fix_batch(model: onnx.ModelProto) -> None:
@@ -109,8 +142,13 @@ class _Graph:
         return weights is not None and weights.data_type in _INT8
 
     def multiplies_by_float_weights(self, node: onnx.NodeProto) -> bool:
-        """Whether a node is a matrix multiplication with constant weights, not yet quantized."""
-        return node.op_type in _WEIGHT_MATMULS and node.input[1] in self.constants
+        """Whether a node is a matrix multiplication with constant weights, not yet quantized.
+
+        One whose bias differs from row to row (positions folded in) does not count: no integer kernel takes it.
+        """
+        if node.op_type not in _WEIGHT_MATMULS or node.input[1] not in self.constants:
+            return False
+        return len(node.input) < 3 or len(self._shapes[node.input[2]]) == 1
 
     def rows(self, node: onnx.NodeProto) -> int:
         """In how many rows of one window a matrix multiplication uses the same weights."""
@@ -118,6 +156,8 @@ class _Graph:
 
     def macs(self, node: onnx.NodeProto) -> int:
         """Multiply-accumulates for one window: outputs times the terms that each sums up."""
+        if node.op_type in _ATTENTION:
+            return self._attention_macs(node)
         if node.op_type not in {*_WEIGHT_MATMULS, "Conv"}:
             return 0
         outputs = math.prod(self._shapes[node.output[0]])
@@ -125,6 +165,13 @@ class _Graph:
             return outputs * math.prod(self._shapes[node.input[1]][1:])
         left = self._shapes[node.input[0]]
         return outputs * (left[0] if _attribute(node, "transA") else left[-1])
+
+    def _attention_macs(self, node: onnx.NodeProto) -> int:
+        """Scores and mixing, and the map of queries, keys and values where the node holds it too."""
+        *_, tokens, width = self._shapes[node.output[0]]
+        packed = node.domain == _CONTRIB and node.op_type == "Attention"
+        mapped = tokens * math.prod(self._shapes[node.input[1]]) if packed else 0
+        return 2 * tokens * tokens * width + mapped
 
     def parameters(self) -> int:
         """Numbers that were trained, or fixed like positions: constants of the nodes that carry any."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from greenup.cache import Cache
 from greenup.recipe import Recipe
 from greenup.result import Judgement
+from greenup.schemes import fit
 from greenup.targets import Target
 from greenup_runtime.bundle import Bundle, open_folder
 from greenup_runtime.errors import UsageFault
@@ -140,7 +141,7 @@ class Stages:
             **dump(self.recipe, "quantize"),
         }
         inputs["seed"] = self.recipe.seed
-        code = [*_DATA, "quantize.py"]
+        code = [*_DATA, "quantize", "export.py", "onnx_facts.py"]
         make = partial(stages.quantize_stage, self, parent, scheme)
         return self._run("quantize", inputs, code, _ONNX, make, label)
 
@@ -174,13 +175,11 @@ class Stages:
         return self.pruned() if name.startswith("pruned") else self.trained()
 
     def scheme(self) -> dict[str, Any]:
-        """How int8 variants are quantized for this build's target."""
-        target = self.job.target
-        return {
-            "activations": target.quantization.activations,
-            "weights": target.quantization.weights,
-            "reduce_range": target.reduce_range(self.job.features),
-        }
+        """How int8 variants are quantized for this build's target; UsageFault where its CPU cannot."""
+        found = fit(self.job.target, self.job.features)
+        if found.note:
+            self.job.progress("quantize", 1, 1, found.note)
+        return found.settings
 
     def _run(
         self,

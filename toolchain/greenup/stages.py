@@ -17,7 +17,7 @@ from greenup.evaluate import evaluate, golden_windows
 from greenup.export import BATCH, check_against_torch, export_onnx
 from greenup.model import ModelConfig
 from greenup.presets import config_for
-from greenup.quantize import quantize
+from greenup.quantize import draw, quantize
 from greenup_runtime.bundle import BASELINE
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def export_stage(stages: Stages, parent: Path, out: Path) -> None:
 
 def quantize_stage(stages: Stages, parent: Path, scheme: dict[str, Any], out: Path) -> None:
     """Quantize an exported model, calibrated on training windows drawn by the recipe's seed."""
-    spec, windows = stages.recipe.quantize, stages.data().train.x
-    order = np.random.default_rng(stages.recipe.seed).permutation(len(windows))
-    quantize(parent / MODEL, out / MODEL, windows[order[: spec.calibration_windows]], spec, **scheme)
+    spec, data = stages.recipe.quantize, stages.data()
+    windows = draw(data.train.x, data.train.y, spec.calibration_windows, stages.recipe.seed)
+    quantize(parent / MODEL, out / MODEL, windows, spec, **scheme)
 
 
 def bundle_stage(stages: Stages, models: Mapping[str, Made], judged: Mapping[str, Judgement], out: Path) -> None:

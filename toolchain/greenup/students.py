@@ -8,6 +8,7 @@ most of the time goes. It starts from what of its teacher fits and is then train
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,12 +31,13 @@ def student(
     d_head: int | None = None,
     patch_factor: int = 1,
     stride_factor: int = 1,
+    pooling: Literal["mean", "cls"] | None = None,
 ) -> ModelConfig:
     """A smaller model for the same windows; what is not named stays as in `config`.
 
     All layers get the same width. Where `heads` or `d_model` is given, a head is d_model / heads wide unless
-    `d_head` says otherwise. Factors multiply patch and stride: both by 2 halves the tokens. Raises UsageFault
-    where the widths do not fit.
+    `d_head` says otherwise. Factors multiply patch and stride: both by 2 halves the tokens. With `pooling = "cls"`
+    the last layer need only be computed for one token (graph.lean). Raises UsageFault where widths do not fit.
     """
     count = len(config.heads) if layers is None else layers
     width, per_layer = d_model or config.d_model, heads or config.heads[0]
@@ -58,6 +60,7 @@ def student(
         d_ff=(d_ff or config.d_ff[0],) * count if d_ff or layers else config.d_ff,
         patch=patch,
         stride=stride,
+        pooling=pooling or config.pooling,
     )
 
 
@@ -91,7 +94,7 @@ def _cut_to(student: ModelConfig, teacher: ModelConfig, state: State) -> State:
     cut.keep_layers(state, layers)
     matters = {name: value.abs() for name, value in state.items()}
     if student.d_model < teacher.d_model:
-        axes = {name: axis for name, axis in cut.width_axes(teacher).items() if name in state}
+        axes = {name: at for name, at in cut.width_places(teacher).items() if name in state}
         kept = largest(cut.width_of(matters, axes), student.d_model)
         cut.keep_width(state, axes, kept)
         cut.keep_width(matters, axes, kept)
@@ -108,15 +111,17 @@ def _fitted(name: str, fresh: Tensor, given: Tensor | None, student: ModelConfig
     if given is None or (given.shape[:-1] != fresh.shape[:-1] and name != "embed.positions"):
         return fresh.clone()
     if name == "embed.positions" and student.positions == "learned" and given.shape[-1] == fresh.shape[-1]:
-        return _positions(given, fresh.shape[1], int(student.pooling == "cls"))
+        return _positions(given, fresh, teacher.pooling == "cls", student.pooling == "cls")
     if name == "embed.patches.map.weight" and given.shape != fresh.shape:
         stretched = F.interpolate(given, size=fresh.shape[-1], mode="linear", align_corners=False)
         return stretched * (teacher.patch / student.patch)  # the same answer to a constant
     return given.clone() if given.shape == fresh.shape else fresh.clone()
 
 
-def _positions(given: Tensor, tokens: int, special: int) -> Tensor:
-    """Positions [1, special + t, d] for another number of tokens; the class token keeps its own."""
-    along = given[:, special:].transpose(1, 2)
-    stretched = F.interpolate(along, size=tokens - special, mode="linear", align_corners=False).transpose(1, 2)
-    return torch.cat([given[:, :special], stretched], dim=1).clone()
+def _positions(given: Tensor, fresh: Tensor, had_class: bool, has_class: bool) -> Tensor:
+    """Positions [1, t, d] for another number of tokens; a class token keeps its own, or gets a new one."""
+    along = given[:, int(had_class) :].transpose(1, 2)
+    tokens = fresh.shape[1] - has_class
+    stretched = F.interpolate(along, size=tokens, mode="linear", align_corners=False).transpose(1, 2)
+    first = given if had_class else fresh
+    return torch.cat([first[:, : int(has_class)], stretched], dim=1).clone()

@@ -6,6 +6,7 @@ Each function changes the given dictionary's entries, never the tensors in it. `
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,31 +36,51 @@ def layers_of(state: State, count: int) -> Tensor:
     )
 
 
-def width_of(state: State, axes: dict[str, int]) -> Tensor:
+@dataclass(frozen=True)
+class Places:
+    """Where a weight holds the places of a token: on which axis, and how many times over from its beginning.
+
+    What the classes are told may hold a token's mean and its maximum one behind the other, and more after them.
+    """
+
+    axis: int
+    copies: int
+    width: int
+
+    def sums(self, value: Tensor) -> Tensor:
+        """Sum of a weight over everything but a token's places [d]."""
+        own = value.narrow(self.axis, 0, self.copies * self.width).movedim(self.axis, 0)
+        return own.reshape(self.copies, self.width, -1).sum(dim=(0, 2))
+
+    def kept(self, value: Tensor, kept: Tensor) -> Tensor:
+        """The weight with some of a token's places only."""
+        own = torch.cat([kept + copy * self.width for copy in range(self.copies)])
+        rest = torch.arange(self.copies * self.width, value.shape[self.axis])
+        return value.index_select(self.axis, torch.cat([own, rest])).clone()
+
+
+def width_of(state: State, places: dict[str, Places]) -> Tensor:
     """Sum over all matrices of what belongs to each place of a token [d]."""
-    sums = [
-        state[name].sum(dim=[axis for axis in range(state[name].ndim) if axis != along])
-        for name, along in axes.items()
-        if state[name].ndim > 1
-    ]
-    return torch.stack(sums).sum(dim=0)
+    return torch.stack([at.sums(state[name]) for name, at in places.items() if state[name].ndim > 1]).sum(dim=0)
 
 
-def width_axes(config: ModelConfig) -> dict[str, int]:
-    """Which axis of which weights is as long as a token is wide.
+def width_places(config: ModelConfig) -> dict[str, Places]:
+    """Which weights hold the places of a token, and where.
 
     Found by building the model a little wider, so that no part of it can be forgotten here.
     """
+    extra = 2
     with torch.device("meta"):
         narrow, wide = (
-            Classifier(dataclasses.replace(config, d_model=config.d_model + extra)) for extra in (0, 2)
+            Classifier(dataclasses.replace(config, d_model=config.d_model + more)) for more in (0, extra)
         )
     shapes = {name: value.shape for name, value in wide.state_dict().items()}
-    return {
-        name: next(axis for axis in range(value.ndim) if value.shape[axis] != shapes[name][axis])
-        for name, value in narrow.state_dict().items()
-        if value.shape != shapes[name]
-    }
+    found = {}
+    for name, value in narrow.state_dict().items():
+        for axis in range(value.ndim):
+            if more := shapes[name][axis] - value.shape[axis]:
+                found[name] = Places(axis, more // extra, config.d_model)
+    return found
 
 
 def keep_heads(state: State, index: int, heads: int, d_head: int, kept: Tensor) -> None:
@@ -90,7 +111,7 @@ def keep_layers(state: State, kept: list[int]) -> None:
             state[f"layers.{layers[int(old)]}.{rest}"] = value
 
 
-def keep_width(state: State, axes: dict[str, int], kept: Tensor) -> None:
+def keep_width(state: State, places: dict[str, Places], kept: Tensor) -> None:
     """Keep some places of every token, in all weights that read or write them."""
-    for name, axis in axes.items():
-        state[name] = state[name].index_select(axis, kept).clone()
+    for name, at in places.items():
+        state[name] = at.kept(state[name], kept)

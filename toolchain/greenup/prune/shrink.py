@@ -89,7 +89,7 @@ def _narrow(
     indices = range(len(config.heads))
     d_model = config.d_model
     if plan.width:
-        axes = cut.width_axes(config)
+        axes = cut.width_places(config)
         d_model = min(d_model, _snap(reference.d_model * (1 - plan.width), plan.multiple))
         kept = largest(cut.width_of(both[1], axes), d_model)
         for weights in both:
