@@ -81,7 +81,7 @@ def test_pruned_shapes_are_smaller_and_int8_is_counted(
     assert rows["pruned"]["macs"] < rows["fp32"]["macs"]
     assert rows["pruned"]["parameters"] < rows["fp32"]["parameters"]
     assert rows["fp32"]["int8_share"] == rows["pruned"]["int8_share"] == 0
-    assert rows["int8"]["int8_share"] > 0.3
+    assert 0.25 < rows["int8"]["int8_share"] < 1  # the stem's convolutions and attention's products stay float
     assert rows["int8"]["size_bytes"] > 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from greenup.data import DataSet, Windows
+from greenup.export import batch_of
 from greenup.intervals import wilson
 from greenup.onnx_facts import facts
 from greenup_runtime.engine import Engine
@@ -30,14 +31,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: Path, data: DataSet, golden: npt.NDArray[np.float32], torch_labels: npt.NDArray[np.int64], batch: str
+    model: Path, data: DataSet, golden: npt.NDArray[np.float32], torch_labels: npt.NDArray[np.int64]
 ) -> Evaluation:
     """Run a variant over the validation and test cases.
 
     `torch_labels` [cases] are the labels that the PyTorch model of the same structure gives on validation data;
     `agreement` is the share of them that the variant gives too.
     """
-    engine = Engine(model, batch)
+    engine = Engine(model, batch_of(model))
     validation = engine.infer(data.validation.x)
     described = facts(model)
     return Evaluation(

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int, str], None]
 _DATA = ["data", "runtime/preprocess.py", "stages.py"]
 TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
 TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
-_EXPORT = ["model.py", "export.py", "weights.py", "stages.py"]
+_EXPORT = ["model.py", "export.py", "graph", "weights.py", "stages.py"]
 TORCH = ["torch", "numpy", "pandas", "aeon"]
 _ONNX = [*TORCH, "onnx", "onnxscript", "onnxruntime"]
 
@@ -163,7 +163,15 @@ class Stages:
             "isa": self.job.target.needed_isa(self.job.features),
             "judged": {name: asdict(found) for name, found in (judged or {}).items()},
         }
-        code = [*_DATA, "bundle.py", "evaluate.py", "onnx_facts.py", "intervals.py", "runtime/engine.py"]
+        code = [
+            *_DATA,
+            "bundle.py",
+            "evaluate.py",
+            "export.py",
+            "onnx_facts.py",
+            "intervals.py",
+            "runtime/engine.py",
+        ]
         return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models, judged or {}))
 
     def variant(self, name: str) -> Path:

@@ -209,7 +209,7 @@ class Recipe(_Section):
     variants: tuple[VariantName, ...] = ("fp32", "int8", "pruned", "pruned-int8")
     """Forms of the model to build and measure; `fp32` is the baseline."""
     opset: Annotated[int, Field(ge=20, le=23)] = 20
-    """ONNX opset to export; the target must load it."""
+    """Newest ONNX opset to export; the target must load it. 23 brings a node for whole attention."""
     data: DataSpec
     """Where the cases come from."""
     model: ModelSpec = ModelSpec()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from greenup import bundle, prune, train, weights
+from greenup import bundle, graph, prune, train, weights
 from greenup.distill import Teacher
 from greenup.evaluate import evaluate, golden_windows
-from greenup.export import BATCH, check_against_torch, export_onnx
+from greenup.export import batch_of, check_against_torch
 from greenup.model import ModelConfig
 from greenup.presets import config_for
 from greenup.quantize import draw, quantize
@@ -70,7 +70,7 @@ def prune_stage(stages: Stages, parent: Path, out: Path) -> None:
 def export_stage(stages: Stages, parent: Path, out: Path) -> None:
     """Export to ONNX and check the file against PyTorch on real windows."""
     config, state = weights.load(parent)
-    export_onnx(config, state, out / MODEL, opset=stages.recipe.opset)
+    graph.best_form(config, state, stages.recipe.opset)(out / MODEL)
     check_against_torch(out / MODEL, config, state, stages.data().validation.x[:_CHECKED_WINDOWS])
 
 
@@ -90,7 +90,7 @@ def bundle_stage(stages: Stages, models: Mapping[str, Made], judged: Mapping[str
     for index, (name, made) in enumerate(models.items()):
         stages.job.progress("evaluate", index, len(models), name)
         labels = np.load(made.weights / LABELS, allow_pickle=False)
-        result = evaluate(made.onnx / MODEL, data, golden, labels, BATCH)
+        result = evaluate(made.onnx / MODEL, data, golden, labels)
         isa = stages.job.target.needed_isa(stages.job.features) if name.endswith("int8") else ()
         facts = {**result.facts, "isa": list(isa)}
         found[name] = facts
@@ -99,7 +99,8 @@ def bundle_stage(stages: Stages, models: Mapping[str, Made], judged: Mapping[str
         packed.append(bundle.PackedVariant(name, (made.onnx / MODEL).read_bytes(), facts))
         expected[name] = result.golden
     stages.job.progress("evaluate", len(models), len(models), "done")
-    bundle.pack(out, _head(stages, data), packed, bundle.golden_bytes(golden, expected))
+    batch = "any" if all(batch_of(made.onnx / MODEL) == "any" for made in models.values()) else "1"
+    bundle.pack(out, _head(stages, data, batch), packed, bundle.golden_bytes(golden, expected))
 
 
 def _loss(name: str, found: Mapping[str, dict[str, Any]], judged: Mapping[str, Judgement]) -> Judgement | None:
@@ -121,7 +122,7 @@ def finish(stages: Stages, config: ModelConfig, state: weights.State, out: Path)
     np.save(out / LABELS, probabilities.argmax(axis=1).astype(np.int64))
 
 
-def _head(stages: Stages, data: DataSet) -> dict[str, Any]:
+def _head(stages: Stages, data: DataSet, batch: str) -> dict[str, Any]:
     recipe = stages.recipe
     channels, length = data.train.x.shape[1:]
     return {
@@ -144,7 +145,7 @@ def _head(stages: Stages, data: DataSet) -> dict[str, Any]:
             "length": length,
             "dtype": "float32",
             "normalize": recipe.data.normalize,
-            "batch": BATCH,
+            "batch": batch,
             "policy": data.policy.to_json(),
         },
     }

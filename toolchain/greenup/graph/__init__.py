@@ -33,7 +33,7 @@ from greenup.model import Classifier, ModelConfig
 from greenup.weights import State
 from greenup_runtime.errors import UsageFault
 
-__all__ = ["forms"]
+__all__ = ["best_form", "forms"]
 
 Form = Callable[[Path], None]
 _OPSET = 20
@@ -61,6 +61,11 @@ def forms(config: ModelConfig, state: State, opset_max: int = _OPSET) -> dict[st
         found["lean-standard"] = partial(_lean, config, state, choice, _ATTENTION_OPSET)
     found["transformers"] = partial(_transformers, config, state, opset)
     return found
+
+
+def best_form(config: ModelConfig, state: State, opset_max: int = _OPSET) -> Form:
+    """What writes the form that was the fastest, or nearly so, wherever it was measured (docs/compression.md)."""
+    return forms(config, state, opset_max)["lean-standard" if opset_max >= _ATTENTION_OPSET else "lean"]
 
 
 def _choices(config: ModelConfig) -> dict[str, Choice]:
