@@ -183,12 +183,13 @@ def test_a_window_that_the_trace_does_not_cover_has_no_energy() -> None:
     assert window_energy(np.empty((0, 2)), counter, 0.0, 1.0).energy_j is None
 
 
-def test_a_power_meter_needs_two_samples_inside() -> None:
+def test_a_power_meter_needs_two_samples_wholly_inside() -> None:
     power = MeterFacts("p", "power", "board", "a test", update_s=0.5)
-    trace = np.array([[0.0, 4.0], [0.5, 6.0], [1.0, 8.0]])
-    assert window_energy(trace, power, 0.4, 1.1).energy_j == pytest.approx(7.0 * 0.7)
-    window = window_energy(trace, power, 0.6, 0.9)
-    assert (window.energy_j, window.reason) == (None, "0 samples inside the window")
+    trace = np.array([[0.0, 4.0], [0.5, 6.0], [1.0, 8.0], [1.5, 2.0]])
+    # The reading at 0.5 shows power since 0.0, which is before the window.
+    assert window_energy(trace, power, 0.4, 1.6).energy_j == pytest.approx(5.0 * 1.2)
+    window = window_energy(trace, power, 0.6, 1.2)
+    assert (window.energy_j, window.reason) == (None, "0 samples wholly inside the window")
 
 
 def test_records_stand_for_every_inference_and_share_out_the_energy() -> None:
