@@ -183,13 +183,14 @@ def test_a_window_that_the_trace_does_not_cover_has_no_energy() -> None:
     assert window_energy(np.empty((0, 2)), counter, 0.0, 1.0).energy_j is None
 
 
-def test_a_power_meter_needs_two_samples_wholly_inside() -> None:
-    power = MeterFacts("p", "power", "board", "a test", update_s=0.5)
-    trace = np.array([[0.0, 4.0], [0.5, 6.0], [1.0, 8.0], [1.5, 2.0]])
-    # The reading at 0.5 shows power since 0.0, which is before the window.
-    assert window_energy(trace, power, 0.4, 1.6).energy_j == pytest.approx(5.0 * 1.2)
-    window = window_energy(trace, power, 0.6, 1.2)
-    assert (window.energy_j, window.reason) == (None, "0 samples wholly inside the window")
+def test_a_reading_counts_where_all_that_it_shows_is_inside() -> None:
+    power = MeterFacts("p", "power", "board", "a test", update_s=0.5, lag_s=0.5)
+    times = np.arange(0, 8, 0.5)
+    trace = np.column_stack([times, np.where(times < 1.4, 2.0, 8.0)])
+    # The readings at 0.5 and 1.0 show power of before the window, so the mean is that of the rest.
+    assert window_energy(trace, power, 0.4, 6.1).energy_j == pytest.approx(8.0 * 5.7)
+    window = window_energy(trace, power, 0.6, 3.2)
+    assert (window.energy_j, window.reason) == (None, "4 samples wholly inside the window")
 
 
 def test_records_stand_for_every_inference_and_share_out_the_energy() -> None:

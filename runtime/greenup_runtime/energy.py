@@ -23,7 +23,8 @@ import numpy as np
 from greenup_runtime.student import t95
 from greenup_runtime.trial import Burst, FloatArray, MeterFacts, Trial
 
-MIN_POWER_SAMPLES = 2
+# Fewer than this say too little of how far they themselves can be off (a sensor may beat with the load).
+MIN_POWER_SAMPLES = 5
 MIN_COVERAGE = 0.8
 # Readings further apart than so many periods have a gap between them.
 GAP_PERIODS = 2.5
@@ -96,7 +97,9 @@ def _steady(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float
     independent = _independent(values)
     # What was left out at the edges and in gaps is taken to be like the rest, as far as the rest is alike.
     unseen = 1 - coverage * (last_s - first_s) / length_s
-    half_w = t95(independent - 1) * spread_w / math.sqrt(independent) + unseen * spread_w
+    # Equal readings of a meter with steps do not show that there is no noise below a step.
+    noise_w = max(spread_w, meter.resolution / math.sqrt(12))
+    half_w = t95(independent - 1) * noise_w / math.sqrt(independent) + unseen * noise_w
     slack_w = meter.resolution / 2 if spread_w < meter.resolution / 2 else 0.0
     return _found(float(values.mean()) * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
 
@@ -108,20 +111,22 @@ def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: f
     around = slice(max(0, first - 1), last + 1)
     coverage = _vouched(times[around], meter, start_s, end_s)
     inside = times[first:last]
-    if times.size < MIN_POWER_SAMPLES or coverage < MIN_COVERAGE:
+    if inside.size < MIN_POWER_SAMPLES:
+        return WindowEnergy(None, inside.size, f"{inside.size} samples inside the window", coverage)
+    if coverage < MIN_COVERAGE:
         return WindowEnergy(None, inside.size, _too_little(coverage), coverage)
     at_s = np.concatenate([[start_s], inside, [end_s]])
     watts = np.interp(at_s, times, values)
     energy_j = float(np.sum((watts[1:] + watts[:-1]) / 2 * np.diff(at_s)))
-    near = values[around]
-    step_w = float(np.ptp(near)) if near.size else 0.0
-    noise_w = float(1.4826 * np.median(np.abs(np.diff(near))) / math.sqrt(2)) if near.size > 2 else step_w
-    edges_j = _edge_step_w(times, values, start_s, meter) + _edge_step_w(times, values, end_s, meter)
-    edges_j *= (meter.update_s + meter.lag_s) / 2 + meter.clock_error_s
-    half_j = edges_j + 2 * noise_w * (end_s - start_s) / math.sqrt(max(1, inside.size))
-    half_j += (1 - coverage) * (end_s - start_s) * step_w
-    slack_w = meter.resolution / 2 if noise_w < meter.resolution / 2 else 0.0
-    return _found(energy_j, half_j, slack_w * (end_s - start_s), inside.size, coverage)
+    reach_s = (meter.update_s + meter.lag_s) / 2 + meter.clock_error_s
+    edges_j = reach_s * (_edge_step_w(times, values, start_s, meter) + _edge_step_w(times, values, end_s, meter))
+    steps_w, length_s = np.diff(values[around]), end_s - start_s
+    # Between two readings the power may have changed at any moment; noise of the readings shows alike.
+    inner_j = 2 * math.sqrt(float(np.sum((steps_w * np.diff(times[around])) ** 2)) / 2)
+    gap_j = (1 - coverage) * length_s * float(np.ptp(values[around]))
+    quiet = float(np.median(np.abs(steps_w))) < meter.resolution / 2
+    slack_j = meter.resolution / 2 * length_s if quiet else 0.0
+    return _found(energy_j, edges_j + inner_j + gap_j, slack_j, inside.size, coverage)
 
 
 def _counted(trace: FloatArray, meter: MeterFacts, start_s: float, end_s: float) -> WindowEnergy:

@@ -27,7 +27,7 @@ from greenup_runtime.trial import FloatArray
 # A 32-bit counter of microjoules wraps after 18 s at 240 W.
 COUNTER_BEAT_S = 5.0
 # Ticks shorter than the first need no waiting for, ticks longer than the second would cost too much of it.
-_TICK_S = (1e-4, 0.02)
+_TICK_S = (1e-4, 1.0)
 _REOPEN_S = 0.5
 Reopen = Callable[[], Meter]
 
