@@ -66,10 +66,11 @@ def main() -> None:
         # Settings must not share their luck.
         seed = arguments.seed + zlib.crc32(setting.name.encode())
         rows.append(study(setting, trials, windows, seed))
+        summary = {"goals": judge(rows), "trials_per_setting": trials, "windows_per_length": windows}
+        # Written each time: a full run takes long, and what is there can be read already.
+        arguments.json.write_text(json.dumps({**summary, "settings": rows}, indent=2) + "\n")
         print(f"{setting.name}: {time.perf_counter() - began:.0f} s", flush=True)
-    summary = {"goals": judge(rows), "trials_per_setting": trials, "windows_per_length": windows}
     show(rows, summary)
-    arguments.json.write_text(json.dumps({**summary, "settings": rows}, indent=2) + "\n")
     print(f"wrote {arguments.json}")
 
 

@@ -25,7 +25,8 @@ from greenup_runtime.trial import Burst, FloatArray, MeterFacts, Trial
 
 # Fewer than this say too little of how far they themselves can be off (a sensor may beat with the load).
 MIN_POWER_SAMPLES = 5
-MIN_COVERAGE = 0.8
+# A steady burst is like itself in a gap, any other window is not.
+MIN_COVERAGE = {"steady": 0.5, "any": 0.8}
 # Readings further apart than so many periods have a gap between them.
 GAP_PERIODS = 2.5
 NO_ENERGY_SEEN = "the meter saw no energy in the window: it is too coarse for it"
@@ -90,8 +91,8 @@ def _steady(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float
     if values.size < MIN_POWER_SAMPLES:
         return WindowEnergy(None, values.size, f"{values.size} samples wholly inside the window")
     coverage = _vouched(times, meter, first_s, last_s)
-    if coverage < MIN_COVERAGE:
-        return WindowEnergy(None, values.size, _too_little(coverage), coverage)
+    if coverage < MIN_COVERAGE["steady"]:
+        return WindowEnergy(None, values.size, _too_little(coverage, "steady"), coverage)
     length_s = end_s - start_s
     spread_w = float(values.std(ddof=1))
     independent = _independent(values)
@@ -113,8 +114,8 @@ def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: f
     inside = times[first:last]
     if inside.size < MIN_POWER_SAMPLES:
         return WindowEnergy(None, inside.size, f"{inside.size} samples inside the window", coverage)
-    if coverage < MIN_COVERAGE:
-        return WindowEnergy(None, inside.size, _too_little(coverage), coverage)
+    if coverage < MIN_COVERAGE["any"]:
+        return WindowEnergy(None, inside.size, _too_little(coverage, "any"), coverage)
     at_s = np.concatenate([[start_s], inside, [end_s]])
     watts = np.interp(at_s, times, values)
     energy_j = float(np.sum((watts[1:] + watts[:-1]) / 2 * np.diff(at_s)))
@@ -188,5 +189,6 @@ def _edge_step_w(times: FloatArray, values: FloatArray, at_s: float, meter: Mete
     return float(np.ptp(values[near])) if values[near].size else 0.0
 
 
-def _too_little(coverage: float) -> str:
-    return f"readings vouch for {100 * coverage:.0f} % of the window, {100 * MIN_COVERAGE:.0f} % are needed"
+def _too_little(coverage: float, window: str) -> str:
+    needed = 100 * MIN_COVERAGE[window]
+    return f"readings vouch for {100 * coverage:.0f} % of the window, {needed:.0f} % are needed"

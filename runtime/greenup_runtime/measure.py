@@ -222,7 +222,9 @@ def _play(bench: _Bench, place: str) -> None:
     chip_s = _READINGS_PER_CHIP / bench.plan.pattern_hz
     pattern = bench.facts.setdefault("pattern", {"chip_s": chip_s})
     bench.clock.sleep(chip_s)
-    pattern[place] = loops.play(bench.engines[bench.plan.variants[0]], chip_s, bench.clock)
+    # Backwards it is another sequence: the end cannot be taken for the start.
+    chips = loops.CHIPS if place == "head" else loops.CHIPS[::-1]
+    pattern[place] = loops.play(bench.engines[bench.plan.variants[0]], chip_s, bench.clock, chips)
     bench.clock.sleep(chip_s)
 
 
