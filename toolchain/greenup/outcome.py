@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from greenup.choose import choose
 from greenup.gpsup import Comparison, compare
+from greenup.paced import paced_figures
 from greenup.result import Accuracy, DatasetFacts, Result, VariantResult
 from greenup_runtime.bundle import Bundle
 from greenup_runtime.errors import IntegrityFault
@@ -26,8 +27,12 @@ def assemble(bundle: Bundle, device: str, trial: Trial | None, signed_by: str | 
             f"the trial is of bundle {trial.bundle[:12]}, not of {bundle.digest[:12]}", "measure this bundle"
         )
     comparisons = compare(trial, manifest["baseline"]) if trial else {}
+    at_rate = paced_figures(trial, manifest["baseline"]) if trial else {}
     rows = tuple(
-        _row(entry, comparisons.get(entry["name"]), manifest["baseline"]) for entry in manifest["variants"]
+        replace(
+            _row(entry, comparisons.get(entry["name"]), manifest["baseline"]), paced=at_rate.get(entry["name"])
+        )
+        for entry in manifest["variants"]
     )
     chosen, because = choose(rows, manifest["baseline"], manifest["budget"])
     return Result(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from greenup.report.figures import PERCENT, count, percent, ratio, show
-from greenup.result import Interval, Result, VariantResult
+from greenup.report.figures import PERCENT, Unit, count, percent, ratio, show
+from greenup.result import Interval, Paced, Result, VariantResult
 from greenup_runtime.bundle import BASELINE
 
 # A test set whose intervals are wider than this is called small: budgets are one or two points.
@@ -65,6 +65,23 @@ def no_greenup(result: Result) -> str:
     if any(row.energy_j and row.energy_j.estimated for row in others):
         text += " Estimated energy is time multiplied by a constant, so its Greenup would only repeat Speedup."
     return text
+
+
+def paced(result: Result) -> str:
+    """What each variant takes at the served rate with idle included; an empty text where no rate was given."""
+    rows = [(row.name, row.paced) for row in result.variants if row.paced]
+    if not rows:
+        return ""
+    how = "measured" if rows[0][1].measured else "from idle power and net energy"
+    parts = [f"{name} {show(each.day_j, Unit('kJ', 1e-3)).joined()} kJ a day{_said(each)}" for name, each in rows]
+    return f"at {rows[0][1].rate_hz:g} inferences a second, idle included ({how}): {'; '.join(parts)}"
+
+
+def _said(paced: Paced) -> str:
+    if paced.saving_j is None:
+        return ""
+    worth = f", worth it from {paced.breakeven_hz:.2g} a second on" if paced.breakeven_hz else ""
+    return f", {paced.verdict}{worth}"
 
 
 def discarded(result: Result) -> str:

@@ -105,6 +105,7 @@ def _lines(result: Result) -> list[tuple[str, str]]:
         ("chosen", f"{CHOSEN_MARK}{result.chosen}: {result.chosen_because}"),
         ("note", sentences.small_set(result)),
         ("note", sentences.no_greenup(result) or sentences.discarded(result)),
+        ("at rate", sentences.paced(result)),
         ("data", sentences.data(result)),
         ("device", f"{result.device}, {measured}"),
         ("meter", sentences.meter(result) if result.trial else ""),
