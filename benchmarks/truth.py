@@ -1,6 +1,6 @@
 """Known-truth simulation: how far greenup's joules and intervals can be believed.
 
-    python benchmarks/truth.py [--quick] [--only NAME] [--json FILE]
+    python benchmarks/truth.py [--quick] [--only NAME] [--trials N] [--windows N] [--json FILE]
 
 Simulated boards and sensors (simulated_board.py) are measured by the shipped sampler, trial, energy and ratios on
 a fake clock. Four tables: energy of windows against the true integral; how often Greenup's 95 % interval holds the
@@ -53,13 +53,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer trials, less than two minutes")
     parser.add_argument("--only", help="settings whose name holds this text")
-    parser.add_argument("--trials", type=int)
+    parser.add_argument("--trials", type=int, help="trials per setting")
+    parser.add_argument("--windows", type=int, help="windows per length")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=Path(tempfile.gettempdir()) / "greenup-truth.json")
     arguments = parser.parse_args()
     settings = [each for each in SETTINGS if not arguments.only or arguments.only in each.name]
     trials = arguments.trials or (QUICK_TRIALS if arguments.quick else FULL_TRIALS)
-    windows = QUICK_WINDOWS if arguments.quick else FULL_WINDOWS
+    windows = arguments.windows or (QUICK_WINDOWS if arguments.quick else FULL_WINDOWS)
     began = time.perf_counter()
     rows = []
     for setting in settings:

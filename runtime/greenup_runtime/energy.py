@@ -29,6 +29,8 @@ MIN_POWER_SAMPLES = 5
 MIN_COVERAGE = {"steady": 0.5, "any": 0.8}
 # Readings further apart than so many periods have a gap between them.
 GAP_PERIODS = 2.5
+# No device that this is for draws a megawatt: such a reading is garbage and counts as missing.
+MAX_PLAUSIBLE_W = 1e6
 NO_ENERGY_SEEN = "the meter saw no energy in the window: it is too coarse for it"
 
 
@@ -63,7 +65,8 @@ def window_energy(
         return WindowEnergy(None, 0.0, "the window has no length")
     if meter.kind == "counter":
         return _counted(trace, meter, start_s, end_s)
-    samples = trace[np.isfinite(trace[:, 1])] if np.isnan(trace[:, 1]).any() else trace
+    usable = np.abs(trace[:, 1]) < MAX_PLAUSIBLE_W
+    samples = trace if usable.all() else trace[usable]
     return (_steady if steady else _integrated)(samples, meter, start_s, end_s)
 
 
@@ -143,6 +146,8 @@ def _counted(trace: FloatArray, meter: MeterFacts, start_s: float, end_s: float)
         return WindowEnergy(None, updates, "the counter went backwards")
     first_j, last_j = np.interp([start_s, end_s], times[low : high + 1], values[low : high + 1])
     energy_j = float(last_j - first_j)
+    if energy_j > MAX_PLAUSIBLE_W * (end_s - start_s):
+        return WindowEnergy(None, updates, "the counter jumped further than any board can take it")
     # A reading may be a tick old, so each edge is known to a tick at the mean power; between readings the
     # power is not known at all, so what is interpolated could be all or nothing.
     tick_j = energy_j / (end_s - start_s) * min(meter.update_s, end_s - start_s)
