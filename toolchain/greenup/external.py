@@ -64,7 +64,7 @@ def apply(trial: Trial, path: Path) -> Trial:
         name="external",
         kind=kind,
         scope="supply",
-        source=f"{path.name}, aligned by load pattern to ± {1e3 * found.error_s:.0f} ms",
+        source=f"{path.name}, aligned by load pattern to ± {1e3 * found.error_s:.2g} ms",
         update_s=update_s * (1 + found.drift),
         resolution=_step(samples[:, 1]) if kind == "power" else 0.0,
         lag_s=update_s,

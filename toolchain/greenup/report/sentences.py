@@ -80,7 +80,7 @@ def paced(result: Result) -> str:
 def _said(paced: Paced) -> str:
     if paced.saving_j is None:
         return ""
-    worth = f", worth it from {paced.breakeven_hz:.2g} a second on" if paced.breakeven_hz else ""
+    worth = f", 1 % from {_plain(paced.breakeven_hz)} a second on" if paced.breakeven_hz else ""
     return f", {paced.verdict}{worth}"
 
 
@@ -108,6 +108,11 @@ def _accuracy(result: Result, row: VariantResult) -> str:
     against = f", {BASELINE} {percent(base.accuracy).value} %" if base else ""
     shown = show(row.accuracy, PERCENT, most=1, least=1)
     return f"Test accuracy {shown.value} % ({shown.span} %){against}, on {count(row.accuracy.n)} cases."
+
+
+def _plain(value: float) -> str:
+    """Two digits, without an exponent."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _times(interval: Interval) -> str:

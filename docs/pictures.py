@@ -1,0 +1,44 @@
+"""Draw the pictures of docs/ from real results: `python docs/pictures.py TRIAL` writes `docs/img/timeline.svg`.
+
+TRIAL is a trial's folder (below OUT/trials). The plot is the report's own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from greenup.report.styles import colours
+from greenup.report.trial_plots import timeline
+from greenup_runtime import trial as trials
+
+IMAGES = Path(__file__).resolve().parent / "img"
+SHOWN_ROUNDS = 6
+
+
+def main() -> None:
+    """Write the timeline of the first rounds of a trial; print the caption that it needs."""
+    trial = trials.load(Path(sys.argv[1]))
+    shown = trials.first_rounds(trial, SHOWN_ROUNDS)
+    plot = timeline(shown, list(trial.variants))
+    IMAGES.mkdir(exist_ok=True)
+    (IMAGES / "timeline.svg").write_text(standalone(plot.svg), encoding="utf-8")
+    meter = trial.meter.source if trial.meter else "no meter"
+    print(f"{plot.caption} {trial.facts.get('cpu')}; {meter}; the first {shown.rounds} of {trial.rounds} rounds.")
+
+
+def standalone(svg: str) -> str:
+    """Inline SVG as a file of its own: a namespace, a white ground, colours instead of the page's variables."""
+    for tone in colours():
+        svg = svg.replace(f"var({tone.variable})", tone.light)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert size is not None
+    ground = f'<rect width="{size[1]}" height="{size[2]}" fill="white"/>'
+    svg = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    start = svg.index(">", svg.index("<svg")) + 1
+    return svg[:start] + ground + svg[start:] + "\n"
+
+
+if __name__ == "__main__":
+    main()
