@@ -100,3 +100,10 @@ def test_a_rate_too_low_for_a_window_is_added_up() -> None:
     assert not found.measured
     assert found.day_j.value == pytest.approx(2 * 86400, rel=0.02)
     assert paced_figures(make_trial(TIMES, POWERS), "fp32") == {}
+
+
+def test_the_served_rate_reaches_the_plan() -> None:
+    table = {"name": "x", "data": {"dataset": "ACSF1"}, "serve": {"rate_hz": 0.5}}
+    assert recipes.parse(table).trial.pace_hz == 0.5
+    assert recipes.parse({**table, "measure": {"pace_hz": 2.0}}).trial.pace_hz == 2.0
+    assert recipes.parse({"name": "x", "data": {"dataset": "ACSF1"}}).trial.pace_hz is None

@@ -29,6 +29,9 @@ MIN_POWER_SAMPLES = 5
 MIN_COVERAGE = {"steady": 0.5, "any": 0.8}
 # Readings further apart than so many periods have a gap between them.
 GAP_PERIODS = 2.5
+# Noise of half a step shows as this many steps in readings that are rounded: √(1/4 + 1/12). Below it rounding does
+# not average out, and half a step stays as an error that every reading shares.
+QUIET_STEPS = math.sqrt(1 / 3)
 # No device that this is for draws a megawatt: such a reading is garbage and counts as missing.
 MAX_PLAUSIBLE_W = 1e6
 NO_ENERGY_SEEN = "the meter saw no energy in the window: it is too coarse for it"
@@ -104,7 +107,7 @@ def _steady(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float
     # Equal readings of a meter with steps do not show that there is no noise below a step.
     noise_w = max(spread_w, meter.resolution / math.sqrt(12))
     half_w = t95(independent - 1) * noise_w / math.sqrt(independent) + unseen * noise_w
-    slack_w = meter.resolution / 2 if spread_w < meter.resolution / 2 else 0.0
+    slack_w = meter.resolution / 2 if spread_w < QUIET_STEPS * meter.resolution else 0.0
     return _found(float(values.mean()) * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
 
 
@@ -128,7 +131,7 @@ def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: f
     # Between two readings the power may have changed at any moment; noise of the readings shows alike.
     inner_j = 2 * math.sqrt(float(np.sum((steps_w * np.diff(times[around])) ** 2)) / 2)
     gap_j = (1 - coverage) * length_s * float(np.ptp(values[around]))
-    quiet = float(np.median(np.abs(steps_w))) < meter.resolution / 2
+    quiet = float(np.median(np.abs(steps_w))) < QUIET_STEPS * meter.resolution
     slack_j = meter.resolution / 2 * length_s if quiet else 0.0
     return _found(energy_j, edges_j + inner_j + gap_j, slack_j, inside.size, coverage)
 
