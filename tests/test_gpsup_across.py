@@ -12,6 +12,7 @@ from test_gpsup import COUNTER, ESTIMATE, POWER, make_trial
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from simulated_board import Board, BoardMeter, Load, Setting
 
+from greenup import recipe as recipes
 from greenup.across import compare_trials
 from greenup.intervals import welch_ratio
 from greenup.paced import paced_figures
