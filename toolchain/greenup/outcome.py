@@ -90,4 +90,6 @@ def _conditions(trial: Trial, bundle: Bundle) -> dict[str, Any]:
     meter = asdict(trial.meter) if trial.meter else {"name": None, "reason": trial.meter_reason}
     input_facts = bundle.manifest["input"]
     window = {"input": f"{input_facts['channels']} × {input_facts['length']}, {input_facts['normalize']}"}
-    return {"started_at": trial.started_at, "meter": meter, **window, **trial.facts}
+    # The played pattern is raw data, in the trial's own files.
+    facts = {name: value for name, value in trial.facts.items() if name != "pattern"}
+    return {"started_at": trial.started_at, "meter": meter, **window, **facts}
