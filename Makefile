@@ -43,8 +43,10 @@ fix: $(MARK)  ## repair what can be repaired by itself
 docs: $(MARK)  ## write the generated parts of docs/ again
 	$(BIN)/python docs/generate.py
 
-bench: $(MARK)  ## what compression gains, beside what others do; prints tables and writes JSON
+bench: $(MARK)  ## the goals' tables: gains of compression, truth of joules, cost of sampling
 	$(BIN)/python benchmarks/compression.py
+	$(BIN)/python benchmarks/truth.py
+	$(BIN)/python benchmarks/sampler.py
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out

@@ -1,51 +1,43 @@
-"""Make the pictures of README and docs from real runs.
+"""Draw the pictures of docs/ from real results: `python docs/pictures.py TRIAL` writes `docs/img/timeline.svg`.
 
-    python docs/pictures.py greenup-out/acsf1/report.html docs/img/report.png
-
-The report is opened in headless Chromium, as its readers open it. Needs `chromium`; Pillow comes with matplotlib.
+TRIAL is a trial's folder (below OUT/trials). The plot is the report's own.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import re
 import sys
-import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageChops
+from greenup.report.styles import colours
+from greenup.report.trial_plots import timeline
+from greenup_runtime import trial as trials
 
-WIDTH, HEIGHT = 1100, 2400
-SHOWN_HEIGHT = 1500
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+IMAGES = Path(__file__).resolve().parent / "img"
+SHOWN_ROUNDS = 6
 
 
 def main() -> None:
-    """Screenshot of the page named first, as the PNG named second."""
-    page, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        shot = Path(folder) / "shot.png"
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        flags += [f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}"]
-        subprocess.run([browser(), *flags, page.as_uri()], check=True, capture_output=True, timeout=60)
-        trimmed(Image.open(shot).convert("RGB")).quantize(128).save(target, optimize=True)
-    print(f"wrote {target}")
+    """Write the timeline of the first rounds of a trial; print the caption that it needs."""
+    trial = trials.load(Path(sys.argv[1]))
+    shown = trials.first_rounds(trial, SHOWN_ROUNDS)
+    plot = timeline(shown, list(trial.variants))
+    IMAGES.mkdir(exist_ok=True)
+    (IMAGES / "timeline.svg").write_text(standalone(plot.svg), encoding="utf-8")
+    meter = trial.meter.source if trial.meter else "no meter"
+    print(f"{plot.caption} {trial.facts.get('cpu')}; {meter}; the first {shown.rounds} of {trial.rounds} rounds.")
 
 
-def browser() -> str:
-    """Path of a Chromium. Exits with a hint where there is none."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        sys.exit("error: no Chromium found\nhint: install the package chromium")
-    return found
-
-
-def trimmed(image: Image.Image) -> Image.Image:
-    """The upper part of a page, without empty space below."""
-    blank = Image.new("RGB", image.size, image.getpixel((0, 0)))
-    box = ImageChops.difference(image, blank).getbbox() or (0, 0, *image.size)
-    return image.crop((0, 0, image.width, min(box[3] + 20, SHOWN_HEIGHT)))
+def standalone(svg: str) -> str:
+    """Inline SVG as a file of its own: a namespace, a white ground, colours instead of the page's variables."""
+    for tone in colours():
+        svg = svg.replace(f"var({tone.variable})", tone.light)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert size is not None
+    ground = f'<rect width="{size[1]}" height="{size[2]}" fill="white"/>'
+    svg = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    start = svg.index(">", svg.index("<svg")) + 1
+    return svg[:start] + ground + svg[start:] + "\n"
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def test_a_failed_reading_costs_one_burst_its_energy_and_nothing_else() -> None:
 class SteadyPowerMeter:
     """5 W, read by the background sampler."""
 
-    facts = MeterFacts("steady", "power", "board", "a test", update_s=0.002, simulated=True)
+    facts = MeterFacts("steady", "power", "board", "a test", update_s=0.01, simulated=True)
 
     def read(self) -> float:
         return 5.0
@@ -133,17 +133,17 @@ class SteadyPowerMeter:
 def test_power_is_sampled_beside_the_bursts() -> None:
     clock = SystemClock()
     measured = run_trial(
-        Plan(variants=("fp32",), burst_s=0.03, warmup_s=0.0, pilot_rounds=3, max_rounds=3),
+        Plan(variants=("fp32",), max_burst_s=0.2, burst_s=0.1, warmup_s=0.0, pilot_rounds=3, max_rounds=3),
         {"fp32": lambda: clock.sleep(0.001)},
         Chosen(SteadyPowerMeter(), ()),
         clock,
         lambda *_: None,
         FACTS,
     )
-    for burst in measured.bursts:
-        window = burst_energy(measured, burst)
-        assert window.energy_j == pytest.approx(5.0 * burst.duration_s)
-        assert window.updates >= 2
+    # A busy machine may hold the sampler up; such a burst has a reason instead.
+    windows = [(burst_energy(measured, burst), burst.duration_s) for burst in measured.bursts]
+    assert all(window.reason or window.energy_j == pytest.approx(5.0 * length) for window, length in windows)
+    assert any(window.energy_j for window, _ in windows)
 
 
 def test_a_trial_survives_its_folder(tmp_path: Path) -> None:
@@ -183,12 +183,14 @@ def test_a_window_that_the_trace_does_not_cover_has_no_energy() -> None:
     assert window_energy(np.empty((0, 2)), counter, 0.0, 1.0).energy_j is None
 
 
-def test_a_power_meter_needs_two_samples_inside() -> None:
-    power = MeterFacts("p", "power", "board", "a test", update_s=0.5)
-    trace = np.array([[0.0, 4.0], [0.5, 6.0], [1.0, 8.0]])
-    assert window_energy(trace, power, 0.4, 1.1).energy_j == pytest.approx(7.0 * 0.7)
-    window = window_energy(trace, power, 0.6, 0.9)
-    assert (window.energy_j, window.reason) == (None, "0 samples inside the window")
+def test_a_reading_counts_where_all_that_it_shows_is_inside() -> None:
+    power = MeterFacts("p", "power", "board", "a test", update_s=0.5, lag_s=0.5)
+    times = np.arange(0, 8, 0.5)
+    trace = np.column_stack([times, np.where(times < 1.4, 2.0, 8.0)])
+    # The readings at 0.5 and 1.0 show power of before the window, so the mean is that of the rest.
+    assert window_energy(trace, power, 0.4, 6.1).energy_j == pytest.approx(8.0 * 5.7)
+    window = window_energy(trace, power, 0.6, 3.6)
+    assert (window.energy_j, window.reason) == (None, "4 samples wholly inside the window")
 
 
 def test_records_stand_for_every_inference_and_share_out_the_energy() -> None:

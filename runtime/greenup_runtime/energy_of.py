@@ -37,14 +37,14 @@ def energy_of(
     chosen = meters.choose(request, [name for name in order if name != _ESTIMATE], options)
     warning = warning_of(chosen.meter) if chosen.meter else None
     with Sampler(chosen.meter, options.clock) as sampler:
-        start_s, fault = sampler.mark()
+        start_s, fault = sampler.begin()
         exit_code = _run(command, stdout)
-        end_s, end_fault = sampler.mark()
+        end_s, end_fault = sampler.end(idle=True)
     answer = {"command": list(command), "exit_code": exit_code, "duration_s": end_s - start_s}
     if chosen.meter is None:
         return {**answer, "energy_j": None, "reason": "; ".join(chosen.reasons) or "no meter here"}
     facts = chosen.meter.facts
-    seen = window_energy(sampler.trace(), facts, start_s, end_s)
+    seen = window_energy(sampler.trace(), facts, start_s, end_s, steady=False)
     if fault or end_fault:
         seen = WindowEnergy(None, seen.updates, fault or end_fault)
     return {**answer, **_figures(seen, facts, end_s - start_s), "warning": warning, "passed_over": chosen.reasons}
@@ -56,8 +56,9 @@ def sentence(answer: dict[str, Any]) -> str:
     if answer["energy_j"] is None:
         return f"no energy figure ({answer['reason']}), {time}"
     mark = "".join(f" ({word})" for word in ("estimated", "simulated") if answer[word])
+    joules = f"{answer['energy_j']:.4g} J{mark} ({answer['low_j']:.4g} – {answer['high_j']:.4g})"
     line = (
-        f"{answer['energy_j']:.4g} J{mark} in {time}, {answer['mean_w']:.4g} W on average; {answer['source']}; "
+        f"{joules} in {time}, {answer['mean_w']:.4g} W on average; {answer['source']}; "
         f"scope {answer['scope']}; {answer['updates']:.0f} updates, coverage {answer['coverage']:.0%}"
     )
     return f"{line}; {answer['warning']}" if answer["warning"] else line
@@ -73,10 +74,10 @@ def _run(command: Sequence[str], stdout: IO[Any] | None) -> int:
 
 
 def _figures(seen: WindowEnergy, facts: MeterFacts, duration_s: float) -> dict[str, Any]:
-    covered = min(1.0, seen.updates * facts.update_s / duration_s) if facts.kind == "power" else 1.0
-    known = seen.energy_j is not None
     return {
         "energy_j": seen.energy_j,
+        "low_j": seen.low_j,
+        "high_j": seen.high_j,
         "reason": seen.reason,
         "mean_w": seen.energy_j / duration_s if seen.energy_j is not None and duration_s > 0 else None,
         "meter": facts.name,
@@ -86,5 +87,5 @@ def _figures(seen: WindowEnergy, facts: MeterFacts, duration_s: float) -> dict[s
         "estimated": facts.estimated,
         "simulated": facts.simulated,
         "updates": seen.updates,
-        "coverage": covered if known else 0.0,
+        "coverage": seen.coverage,
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from greenup_runtime.energy import burst_energy
+from greenup_runtime.attribution import Share
+from greenup_runtime.energy import WindowEnergy, burst_energy
 from greenup_runtime.trial import Burst, Trial
 
 SCHEMA = "greenup.record/1"
@@ -34,7 +35,8 @@ def single(bundle: str, variant: str, device_id: str, latency_s: float, reason: 
 def of_trial(trial: Trial) -> Iterator[dict[str, Any]]:
     """Records of a trial's inferences: an even sample of each burst, each saying how many it stands for.
 
-    An inference's energy is its burst's energy shared out by time (`apportioned`).
+    An inference's energy is its burst's energy shared out by time (`apportioned`), with the burst's interval and
+    coverage.
     """
     for burst in trial.bursts:
         if burst.variant is not None and burst.inferences:
@@ -61,19 +63,13 @@ def _of_burst(trial: Trial, burst: Burst) -> Iterator[dict[str, Any]]:
             "trial": trial.id,
             "latency_s": latency_s,
             "stands_for": int(weight),
-            **_energy_fields(trial, window.energy_j, share, window.reason),
+            **_share(window, share).to_record(trial.meter),
         }
 
 
-def _energy_fields(trial: Trial, burst_energy_j: float | None, share: float, reason: str | None) -> dict[str, Any]:
-    if burst_energy_j is None or trial.meter is None:
-        return {"energy_j": None, "method": "none", "reason": reason}
-    return {
-        "energy_j": burst_energy_j * share,
-        "method": "apportioned",
-        "source": trial.meter.source,
-        "scope": trial.meter.scope,
-        "update_s": trial.meter.update_s,
-        "estimated": trial.meter.estimated,
-        "simulated": trial.meter.simulated,
-    }
+def _share(window: WindowEnergy, part: float) -> Share:
+    """A part of a burst's energy; what is uncertain about the burst is so about its parts."""
+    if window.energy_j is None or window.low_j is None or window.high_j is None:
+        return Share(None, "none", window.reason)
+    low_j, high_j = part * window.low_j, part * window.high_j
+    return Share(part * window.energy_j, "apportioned", None, low_j, high_j, window.coverage)

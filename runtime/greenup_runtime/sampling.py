@@ -1,69 +1,175 @@
 """Collect a meter's samples while bursts run.
 
-A counter needs no background work: it is read at each edge of a burst, so sampling costs the measured work
-nothing. A power meter is sampled by a thread at its own update rate.
+A counter is read at each edge of a burst, right after one of its ticks, so that sampling costs the measured
+work nothing; between edges only so often that it cannot wrap unseen. A power meter is read beside the work at
+its own rate. What it has not renewed is skipped and counted; a meter that went away is opened again.
+
+        counter   │← start: wait for a tick, read          end: stamp, then read at the next tick →│
+        power     .   .   .   .   .   .   .   .   .   .   .   (a beat of the clock, absolute deadlines)
 """
 
 from __future__ import annotations
 
 import threading
+from array import array
+from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
-from greenup_runtime.clock import Clock
+from greenup_runtime.clock import Clock, Repeated
 from greenup_runtime.errors import MeterFault
-from greenup_runtime.meters.base import Meter
+from greenup_runtime.meters.base import Meter, StaleReading
 from greenup_runtime.trial import FloatArray
+
+# A 32-bit counter of microjoules wraps after 18 s at 240 W.
+COUNTER_BEAT_S = 5.0
+# Ticks shorter than the first need no waiting for, ticks longer than the second would cost too much of it.
+_TICK_S = (1e-4, 1.0)
+_REOPEN_S = 0.5
+Reopen = Callable[[], Meter]
 
 
 class Sampler:
-    """Samples of one meter on one clock; with no meter it only tells the time."""
+    """Samples of one meter on one clock; with no meter it only tells the time.
 
-    def __init__(self, meter: Meter | None, clock: Clock) -> None:
+    `reopen` opens the same meter again after it went away (a USB sensor, a driver that was loaded anew).
+    """
+
+    def __init__(self, meter: Meter | None, clock: Clock, reopen: Reopen | None = None) -> None:
         self._meter = meter
         self._clock = clock
-        self._samples: list[tuple[float, float]] = []
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._fault: str | None = None
+        self._reopen = reopen
+        self._times = array("d")
+        self._values = array("d")
+        self._base = 0.0
+        self._lost_s: float | None = None
+        self._retry_s = 0.0
+        self._stale = 0
+        self._gaps: list[float] = []
+        self._faults: Counter[str] = Counter()
+        # A counter is read by the beat and at edges; on a fake clock one of them may set off the other.
+        self._lock = threading.RLock()
+        self._repeated: Repeated | None = None
 
     def __enter__(self) -> Sampler:
-        if self._meter is not None and self._meter.facts.kind == "power":
-            self._thread = threading.Thread(target=self._poll, name="greenup-sampler", daemon=True)
-            self._thread.start()
+        if self._meter is not None:
+            facts = self._meter.facts
+            period_s = facts.update_s if facts.kind == "power" else COUNTER_BEAT_S
+            self._repeated = self._clock.repeat(period_s, self._beat)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._repeated is not None:
+            self._repeated.stop()
         if self._meter is not None:
             self._meter.close()
 
-    def mark(self) -> tuple[float, str | None]:
-        """The time at the edge of a burst, and why a counter could not be read there, if it could not."""
-        if self._meter is None or self._meter.facts.kind == "power":
-            return self._clock.now(), self._fault
-        return self._sample(self._meter)
+    def begin(self) -> tuple[float, str | None]:
+        """The time at the start of a burst, and why a counter could not be read there, if it could not."""
+        fault = self._edge(idle=True)
+        return self._clock.now(), fault
+
+    def end(self, *, idle: bool) -> tuple[float, str | None]:
+        """The time at the end of a burst, and why a counter could not be read after it.
+
+        Until the counter's next tick an idle burst is idle and a busy one busy, so that the energy up to the
+        tick can be shared out by time.
+        """
+        now_s = self._clock.now()
+        return now_s, self._edge(idle=idle)
 
     def trace(self) -> FloatArray:
         """All samples so far, with the shape [samples, 2]: seconds, and joules or watts."""
-        return np.array(self._samples, dtype=np.float64).reshape(-1, 2)
+        with self._lock:
+            return np.column_stack([np.array(self._times), np.array(self._values)])
 
-    def _sample(self, meter: Meter) -> tuple[float, str | None]:
-        try:
-            value = meter.read()
-        except MeterFault as fault:
-            return self._clock.now(), fault.message
-        now_s = self._clock.now()
-        self._samples.append((now_s, value))
-        return now_s, None
+    def facts(self) -> dict[str, Any]:
+        """What happened while sampling: readings, stale ones skipped, faults by message, gaps in seconds."""
+        return {
+            "readings": len(self._times),
+            "stale": self._stale,
+            "faults": dict(self._faults),
+            "gaps_s": [round(gap, 6) for gap in self._gaps],
+        }
 
-    def _poll(self) -> None:
+    def _edge(self, *, idle: bool) -> str | None:
+        if self._meter is None or self._meter.facts.kind == "power":
+            return None
+        with self._lock:
+            fault = self._sample()
+            tick_s = self._meter.facts.update_s
+            if fault is None and _TICK_S[0] <= tick_s <= _TICK_S[1]:
+                fault = self._await_tick(tick_s, idle=idle)
+            return fault
+
+    def _await_tick(self, tick_s: float, *, idle: bool) -> str | None:
+        """Read until the counter moves, for three ticks at most; the last reading stays, the others do not."""
+        first, start_s = self._values[-1], self._clock.now()
+        while self._values[-1] == first:
+            before_s = self._clock.now()
+            if before_s - start_s > 3 * tick_s:
+                return None
+            if idle:
+                self._clock.sleep(tick_s / 20)
+            self._drop_last()
+            if fault := self._sample():
+                return fault
+            if self._clock.now() == before_s:
+                self._clock.sleep(tick_s / 20)
+        return None
+
+    def _drop_last(self) -> None:
+        self._times.pop()
+        self._values.pop()
+
+    def _beat(self) -> None:
+        self._sample()
+
+    def _sample(self) -> str | None:
+        """Take one reading; the fault's message where there was none."""
+        with self._lock:
+            before_s = self._clock.now()
+            try:
+                meter = self._present(before_s)
+                value = meter.read()
+            except StaleReading:
+                self._stale += 1
+                return None
+            except MeterFault as fault:
+                self._faults[fault.message] += 1
+                self._lost_s = before_s if self._lost_s is None else self._lost_s
+                return fault.message
+            after_s = self._clock.now()
+            if self._lost_s is not None:
+                self._gaps.append(before_s - self._lost_s)
+                self._lost_s = None
+            # A power sensor latches its value somewhere during the read; a counter's edge is the moment after.
+            self._times.append((before_s + after_s) / 2 if meter.facts.kind == "power" else after_s)
+            self._values.append(self._base + value)
+            return None
+
+    def _present(self, now_s: float) -> Meter:
+        """The meter, opened again if it has been away for a while. Raises MeterFault where it stays away."""
         assert self._meter is not None
-        while not self._stop.is_set():
-            _, self._fault = self._sample(self._meter)
-            self._stop.wait(self._meter.facts.update_s)
+        if (
+            self._lost_s is None
+            or self._reopen is None
+            or now_s - self._lost_s < _REOPEN_S
+            or now_s < self._retry_s
+        ):
+            return self._meter
+        self._retry_s = now_s + _REOPEN_S
+        again = self._reopen()
+        self._meter.close()
+        self._meter = again
+        if again.facts.kind == "counter" and len(self._values):
+            # What was used while it was away is unknown: no window may reach across.
+            self._base = float(np.array(self._values)[np.isfinite(self._values)][-1])
+            self._times.append(now_s)
+            self._values.append(np.nan)
+        return again

@@ -3,7 +3,7 @@
 On disk a trial is a folder that needs no extra library:
 
     trial.json        plan, conditions, meter, bundle, device; what `Trial.facts` holds
-    bursts.jsonl.gz   one line per burst: round, variant (null is idle), start, end, inferences, CPU time
+    bursts.jsonl.gz   one line per burst: round, variant (null is idle), start, end, inferences, conditions
     raw.npz           `sample_time_s`, `sample_value` (the meter's trace) and `latency_s` (all bursts in order)
 
 Every figure of a report can be computed again from these three files.
@@ -16,7 +16,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +37,8 @@ class MeterFacts:
     `kind` is `counter` (values are joules since the meter was opened) or `power` (values are watts).
     `scope` says what the sensor sees (`package`, `module`, `board`, `process`). `estimated` marks a
     model instead of a sensor, `simulated` a fake or a replay; neither may pass as measured. `rails` names what is
-    summed, where a board has several; `lag_s` is how far a reading trails the power it shows (on-chip averaging).
+    summed, where a board has several; `lag_s` is how far back the power reaches that a reading shows (on-chip
+    averaging); `clock_error_s` how well the meter's time is known on the device's clock (0 on the device itself).
     """
 
     name: str
@@ -50,6 +51,7 @@ class MeterFacts:
     simulated: bool = False
     rails: tuple[str, ...] = ()
     lag_s: float = 0.0
+    clock_error_s: float = 0.0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MeterFacts:
@@ -63,7 +65,8 @@ class Burst:
 
     `start_s` and `end_s` are on the device's monotonic clock, the one of the meter's samples.
     `latency_s` has the shape [inferences] and is empty for idle. `discarded` says why the whole burst does not
-    count, `meter_fault` why its energy does not.
+    count, `meter_fault` why its energy does not. `paced` marks a window in which inferences came at the plan's
+    rate with idle between; `conditions` holds temperature, frequency and throttling at its edges.
     """
 
     round: int
@@ -74,6 +77,8 @@ class Burst:
     latency_s: FloatArray = field(repr=False)
     discarded: str | None = None
     meter_fault: str | None = None
+    paced: bool = False
+    conditions: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def inferences(self) -> int:
@@ -90,8 +95,9 @@ class Burst:
 class Trial:
     """A finished measurement. `facts` holds conditions that differ by device (board, governor, threads…).
 
-    `trace` has the shape [samples, 2]: monotonic seconds, and joules or watts by `meter.kind`. It is
-    empty where no meter could be read, and `meter_reason` then says why.
+    `trace` has the shape [samples, 2]: monotonic seconds, and joules or watts by `meter.kind`; nan is a
+    counter that was lost there and counts from anew. It is empty where no meter could be read, and
+    `meter_reason` then says why.
     """
 
     id: str
@@ -109,6 +115,13 @@ class Trial:
     def rounds(self) -> int:
         """How many rounds were run; in each, every variant and idle had one burst."""
         return 1 + max((burst.round for burst in self.bursts), default=-1)
+
+
+def first_rounds(trial: Trial, count: int) -> Trial:
+    """The trial's first rounds alone, with the trace that belongs to them."""
+    bursts = tuple(burst for burst in trial.bursts if burst.round < count)
+    last_s = max((burst.end_s for burst in bursts), default=0.0)
+    return replace(trial, bursts=bursts, trace=trial.trace[trial.trace[:, 0] <= last_s + 1.0])
 
 
 def save(trial: Trial, folder: Path) -> None:
@@ -164,6 +177,8 @@ def _burst_line(burst: Burst) -> dict[str, Any]:
         "inferences": burst.inferences,
         "discarded": burst.discarded,
         "meter_fault": burst.meter_fault,
+        "paced": burst.paced,
+        "conditions": burst.conditions,
     }
 
 
@@ -189,6 +204,8 @@ def _assemble(head: dict[str, Any], lines: list[dict[str, Any]], raw: Any) -> Tr
             cpu_s=line["cpu_s"],
             discarded=line["discarded"],
             meter_fault=line["meter_fault"],
+            paced=line.get("paced", False),
+            conditions=line.get("conditions", {}),
             latency_s=latency[end - line["inferences"] : end],
         )
         for line, end in zip(lines, ends, strict=True)

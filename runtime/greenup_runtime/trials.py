@@ -21,6 +21,7 @@ from greenup_runtime.errors import DeviceFault, UsageFault
 from greenup_runtime.measure import Infer, Plan, Progress, run_trial
 from greenup_runtime.meters import MeterOptions
 from greenup_runtime.store import Store
+from greenup_runtime.thermal import BoardProbe
 from greenup_runtime.trial import Trial, save
 
 
@@ -37,7 +38,18 @@ def measure_bundle(store: Store, request: dict[str, Any], progress: Progress, fo
         chosen = meters.choose(plan.meter, request.get("meters", []), options)
         engines = {name: _caller(bundle, name, plan.threads) for name in plan.variants}
         facts = {**conditions(root), "bundle": bundle.digest, "device_id": store.device_id}
-        trial = run_trial(plan, engines, chosen, SystemClock(), progress, facts)
+        # `auto` may have passed over others; what went away is looked for by its own name.
+        name = chosen.meter.facts.name if chosen.meter and plan.meter == "auto" else plan.meter
+        trial = run_trial(
+            plan,
+            engines,
+            chosen,
+            SystemClock(),
+            progress,
+            facts,
+            probe=BoardProbe(root),
+            reopen=lambda: meters.open_named(name, options),
+        )
     save(trial, folder)
     with store.spool() as spool:
         spool.append(records.of_trial(trial))

@@ -12,7 +12,8 @@ def choose(rows: Sequence[VariantResult], baseline: str, budget: Mapping[str, An
     """The chosen variant's name and the reason in a sentence.
 
     Accuracy is what a variant was judged to lose, else its difference on validation cases. A candidate must be
-    faster than the baseline with its whole interval, and with a real meter also save energy with its whole one.
+    faster than the baseline with its whole interval, and with a real meter also save energy with its whole one;
+    where a rate is given, also at that rate.
     """
     by_name = {row.name: row for row in rows}
     allowed = float(budget["accuracy_drop_points"])
@@ -37,7 +38,8 @@ def _drop_points(row: VariantResult, base: float) -> float:
 
 def _wins(row: VariantResult) -> bool:
     faster = row.speedup is not None and row.speedup.low > 1
-    return faster and (row.greenup is None or row.greenup.low > 1)
+    pays = row.paced is None or (row.paced.saving_j is not None and row.paced.saving_j.low > 0)
+    return faster and pays and (row.greenup is None or row.greenup.low > 1)
 
 
 def _gain(row: VariantResult) -> float:
@@ -52,4 +54,5 @@ def _why_none(candidates: Sequence[VariantResult], accurate: Sequence[VariantRes
         return "nothing was measured yet"
     if not accurate:
         return f"no other variant keeps accuracy within {allowed:g} points"
-    return "no variant within the accuracy budget is proven better"
+    rate = next((f" at {row.paced.rate_hz:g} inferences a second" for row in accurate if row.paced), "")
+    return f"no variant within the accuracy budget is proven better{rate}"

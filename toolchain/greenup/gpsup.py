@@ -10,7 +10,7 @@ on their logarithms. `docs/gps-up.md` says why, and lists the categories.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ import numpy as np
 
 from greenup.intervals import MIN_VALUES, median_interval, ratio_interval, t_interval
 from greenup.result import Energy, Interval
-from greenup_runtime.energy import burst_energy
+from greenup.rounds import Round, Rounds, idle_power, rounds_of
+from greenup_runtime.energy import NO_ENERGY_SEEN, burst_energy
 from greenup_runtime.errors import DataFault, UsageFault
-from greenup_runtime.trial import Burst, MeterFacts, Trial
+from greenup_runtime.trial import MeterFacts, Trial
 
 NEEDS_METER = "needs a meter"
 NO_CHANGE = "no significant change"
@@ -70,22 +71,7 @@ class Comparison:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class _Round:
-    """One burst per inference; energies are nan where there is none.
-
-    `step_j` is how far the meter's resolution alone can move the energy.
-    """
-
-    time_s: float
-    latency_s: float
-    gross_j: float
-    net_j: float
-    step_j: float
-
-
-_Rounds = Mapping[int, _Round]
-_Pairs = Sequence[tuple[_Round, _Round]]
+_Pairs = Sequence[tuple[Round, Round]]
 
 
 def point_ratios(t0: float, e0: float, t1: float, e1: float) -> Ratios:
@@ -120,8 +106,8 @@ def compare(trial: Trial, baseline: str = "fp32") -> dict[str, Comparison]:
         raise UsageFault(
             f"the trial has no variant {baseline!r} to compare with", f"it has {', '.join(trial.variants)}"
         )
-    idle_w = _idle_power_w(trial)
-    rounds = {name: _rounds(trial, name, idle_w) for name in trial.variants}
+    idle = idle_power(trial)
+    rounds = {name: rounds_of(trial, name, idle) for name in trial.variants}
     base_energy = _energy(trial.meter, rounds[baseline], True)
     net = base_energy is not None and base_energy.net is not None
     return {
@@ -139,64 +125,26 @@ def _number(faster: bool, saves: bool, powerup: Interval) -> int:
     return (1, 2, 3)[side] if faster else (6, 7, 8)[side]
 
 
-def _idle_power_w(trial: Trial) -> dict[int, float]:
-    """Mean power of each round's idle burst; rounds without a valid one are left out."""
-    power_w = {}
-    for burst in trial.bursts:
-        energy_j = burst_energy(trial, burst).energy_j
-        if burst.variant is None and burst.discarded is None and energy_j is not None and burst.duration_s > 0:
-            power_w[burst.round] = energy_j / burst.duration_s
-    return power_w
-
-
-def _rounds(trial: Trial, name: str, idle_w: Mapping[int, float]) -> dict[int, _Round]:
-    return {
-        burst.round: _per_inference(trial, burst, idle_w.get(burst.round))
-        for burst in trial.bursts
-        if burst.variant == name and burst.discarded is None and burst.inferences and burst.duration_s > 0
-    }
-
-
-def _per_inference(trial: Trial, burst: Burst, idle_w: float | None) -> _Round:
-    energy_j = burst_energy(trial, burst).energy_j
-    gross_j = math.nan if energy_j is None else energy_j
-    net_j = math.nan if idle_w is None else gross_j - idle_w * burst.duration_s
-    return _Round(
-        time_s=burst.duration_s / burst.inferences,
-        latency_s=float(np.median(burst.latency_s)),
-        gross_j=gross_j / burst.inferences,
-        net_j=net_j / burst.inferences,
-        step_j=_step_j(trial.meter, burst) / burst.inferences,
-    )
-
-
-def _step_j(meter: MeterFacts | None, burst: Burst) -> float:
-    """Half a step at each of a counter's two readings, or half a step of power over the whole burst."""
-    if meter is None:
-        return 0.0
-    return meter.resolution if meter.kind == "counter" else meter.resolution / 2 * burst.duration_s
-
-
-def _energy(meter: MeterFacts | None, rounds: _Rounds, net_allowed: bool) -> Energy | None:
+def _energy(meter: MeterFacts | None, rounds: Rounds, net_allowed: bool) -> Energy | None:
     """Mean energy per inference over the rounds; no net energy where its interval reaches zero."""
-    step_j = float(np.mean([each.step_j for each in rounds.values()])) if rounds else 0.0
-    gross = t_interval([each.gross_j for each in rounds.values() if math.isfinite(each.gross_j)], step_j)
+    slack_j = float(np.mean([each.slack_j for each in rounds.values()])) if rounds else 0.0
+    gross = t_interval([each.gross_j for each in rounds.values() if math.isfinite(each.gross_j)], slack_j)
     if meter is None or gross is None:
         return None
     # Idle power is read with the same steps, so net energy can be off by two of them.
-    net = t_interval([each.net_j for each in rounds.values() if math.isfinite(each.net_j)], 2 * step_j)
+    net = t_interval([each.net_j for each in rounds.values() if math.isfinite(each.net_j)], 2 * slack_j)
     shown = net if net_allowed and net is not None and net.low > 0 else None
     return Energy(gross, shown, meter.source, meter.scope, meter.estimated, meter.simulated)
 
 
-def _baseline(trial: Trial, own: _Rounds, energy: Energy | None) -> Comparison:
+def _baseline(trial: Trial, own: Rounds, energy: Energy | None) -> Comparison:
     reason = "the baseline itself"
     if energy is None:
         reason += f"; no energy: {trial.meter_reason or 'too few rounds have one'}"
     return Comparison(_latency(own), energy, None, None, None, None, "baseline", reason)
 
 
-def _against(trial: Trial, base: _Rounds, own: _Rounds, net_allowed: bool) -> Comparison:
+def _against(trial: Trial, base: Rounds, own: Rounds, net_allowed: bool) -> Comparison:
     pairs = [(base[index], own[index]) for index in sorted(base.keys() & own.keys())]
     energy = _energy(trial.meter, own, net_allowed)
     speedup = ratio_interval([math.log(zero.time_s / one.time_s) for zero, one in pairs])
@@ -213,7 +161,7 @@ def _against(trial: Trial, base: _Rounds, own: _Rounds, net_allowed: bool) -> Co
     return Comparison(_latency(own), energy, speedup, greenup, powerup, category, verdict, None)
 
 
-def _latency(rounds: _Rounds) -> Interval | None:
+def _latency(rounds: Rounds) -> Interval | None:
     return median_interval([each.latency_s for each in rounds.values()])
 
 
@@ -222,7 +170,7 @@ def _energy_ratios(metered: _Pairs) -> tuple[Interval | None, Interval | None]:
 
     A step coarser than the noise gives the same wrong reading in every round, which no spread shows.
     """
-    slack = float(np.mean([zero.step_j / zero.gross_j + one.step_j / one.gross_j for zero, one in metered]))
+    slack = float(np.mean([zero.slack_j / zero.gross_j + one.slack_j / one.gross_j for zero, one in metered]))
     ratios = [point_ratios(zero.time_s, zero.gross_j, one.time_s, one.gross_j) for zero, one in metered]
     greenup = ratio_interval([math.log(ratio.greenup) for ratio in ratios], slack)
     return greenup, ratio_interval([math.log(ratio.powerup) for ratio in ratios], slack)
@@ -236,10 +184,10 @@ def _why_no_greenup(trial: Trial, pairs: _Pairs, metered: _Pairs) -> tuple[str, 
         return f"—, {NEEDS_METER}", f"{reason}; {few}" if len(pairs) < MIN_VALUES else reason
     if len(pairs) < MIN_VALUES:
         return "—, too few rounds", few
+    if not metered and _first_fault(trial) == f": {NO_ENERGY_SEEN}":
+        return "—, meter too coarse", f"{NO_ENERGY_SEEN}: measure longer bursts"
     if len(metered) < MIN_VALUES:
         return "—, too few rounds", f"energy of both in {len(metered)} of {len(pairs)} rounds{_first_fault(trial)}"
-    if min(min(zero.gross_j, one.gross_j) for zero, one in metered) <= 0:
-        return "—, meter too coarse", "the meter saw no energy in a burst: measure longer bursts"
     return None
 
 

@@ -58,6 +58,23 @@ def ratio_interval(log_ratios: Sequence[float], slack: float = 0.0) -> Interval 
     return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high)) if logs else None
 
 
+def welch_ratio(over: Sequence[float], under: Sequence[float], slack: float = 0.0) -> Interval | None:
+    """Ratio of two geometric means from unpaired logarithms with Welch's interval; None for fewer than three."""
+    if min(len(over), len(under)) < MIN_VALUES:
+        return None
+    first, second = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
+    middle = float(first.mean() - second.mean())
+    parts = [float(side.var(ddof=1)) / side.size for side in (first, second)]
+    total = sum(parts)
+    half = slack
+    if total > 0:
+        freedom = total**2 / sum(
+            part**2 / (n - 1) for part, n in zip(parts, (first.size, second.size), strict=True)
+        )
+        half += float(stats.t.ppf(_UPPER, freedom)) * math.sqrt(total)
+    return Interval(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+
+
 def median_interval(values: Sequence[float]) -> Interval | None:
     """Median of positive values, between the two order statistics that hold it with at least 95 %.
 

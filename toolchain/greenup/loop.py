@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from greenup import bundle as packing
-from greenup import pipeline
+from greenup import external, pipeline
 from greenup.cache import Cache, replace_folder, writing
 from greenup.collect.store import RecordStore, collect
 from greenup.devices import push as pushing
@@ -31,6 +31,7 @@ from greenup_runtime import trial as trials
 from greenup_runtime.bundle import MANIFEST_NAME, Bundle, open_folder, parse
 from greenup_runtime.errors import GreenupError, UsageFault
 from greenup_runtime.files import write_json
+from greenup_runtime.plan import Plan
 from greenup_runtime.trial import Trial
 
 Progress = Callable[[str, int, int, str], None]
@@ -96,15 +97,17 @@ def measure(
     again: bool,
     only: tuple[str, ...] | None = None,
     serve: bool = True,
+    external_hz: float | None = None,
 ) -> Path:
     """Measure the pushed bundle's usable variants (of `only` those named), and return the trial's folder.
 
-    An equal measurement of the same bundle on the same device is used again unless `again` is set.
+    An equal measurement of the same bundle on the same device is used again unless `again` is set. With
+    `external_hz` a load pattern is played, by which a meter of so many readings a second is aligned later.
     """
     bundle = open_folder(session.bundle_folder)
     pushed = push(session, serve=serve)
     usable = tuple(name for name in pushed.usable if only is None or name in only)
-    request = _request(session, bundle, usable, spec, meter, seed)
+    request = _request(session, bundle, usable, spec, meter, seed, external_hz)
     if not again and (found := _earlier(session.out / "trials", request, pushed.device_id)):
         session.progress("measure", 1, 1, f"trial {found.name} used again (--remeasure for a new one)")
         return found
@@ -160,6 +163,19 @@ def open_trial(folder: Path) -> tuple[Bundle, Trial]:
     return parse(manifest, folder), trials.load(folder)
 
 
+def with_external(folder: Path, record: Path) -> Path:
+    """A copy of a trial, beside it, whose meter is an external one's CSV; returns the copy's folder."""
+    bundle, trial = open_trial(folder)
+    metered = external.apply(trial, record)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / metered.id
+        copy.mkdir()
+        trials.save(metered, copy)
+        (copy / MANIFEST_NAME).write_bytes(bundle.manifest_bytes)
+        replace_folder(copy, folder.resolve().parent / metered.id)
+    return folder.resolve().parent / metered.id
+
+
 def write_report(result: Result, trial: Trial, out: Path) -> Result:
     """Write `report.html` and `result.json` into a folder; returns the result with the report's path."""
     from greenup.report.html import write_html
@@ -173,20 +189,25 @@ def write_report(result: Result, trial: Trial, out: Path) -> Result:
 
 
 def _request(
-    session: Session, bundle: Bundle, usable: tuple[str, ...], spec: MeasureSpec, meter: str, seed: int
+    session: Session,
+    bundle: Bundle,
+    usable: tuple[str, ...],
+    spec: MeasureSpec,
+    meter: str,
+    seed: int,
+    external_hz: float | None,
 ) -> dict[str, Any]:
     baseline = bundle.manifest["baseline"]
     names = [baseline, *(variant.name for variant in bundle.variants if variant.name != baseline)]
-    plan = {
-        **spec.model_dump(),
-        "variants": [name for name in names if name in usable],
-        "seed": seed,
-        "meter": meter,
-    }
+    variants = tuple(name for name in names if name in usable)
+    settings: dict[str, Any] = {**spec.model_dump(), "pattern": external_hz is not None}
+    if external_hz is not None:
+        settings["pattern_hz"] = external_hz
+    plan = Plan(variants=variants, seed=seed, meter=meter, **settings)
     target = session.device.target
     return {
         "bundle": bundle.digest,
-        "plan": plan,
+        "plan": {**asdict(plan), "variants": list(variants)},
         "meters": list(target.meters.order),
         **target.meter_settings(),
     }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from greenup.choose import choose
 from greenup.gpsup import Comparison, compare
+from greenup.paced import paced_figures
 from greenup.result import Accuracy, DatasetFacts, Judgement, Result, VariantResult
 from greenup_runtime.bundle import Bundle
 from greenup_runtime.errors import IntegrityFault
@@ -26,8 +27,12 @@ def assemble(bundle: Bundle, device: str, trial: Trial | None, signed_by: str | 
             f"the trial is of bundle {trial.bundle[:12]}, not of {bundle.digest[:12]}", "measure this bundle"
         )
     comparisons = compare(trial, manifest["baseline"]) if trial else {}
+    at_rate = paced_figures(trial, manifest["baseline"]) if trial else {}
     rows = tuple(
-        _row(entry, comparisons.get(entry["name"]), manifest["baseline"]) for entry in manifest["variants"]
+        replace(
+            _row(entry, comparisons.get(entry["name"]), manifest["baseline"]), paced=at_rate.get(entry["name"])
+        )
+        for entry in manifest["variants"]
     )
     chosen, because = choose(rows, manifest["baseline"], manifest["budget"])
     return Result(
@@ -86,4 +91,6 @@ def _conditions(trial: Trial, bundle: Bundle) -> dict[str, Any]:
     meter = asdict(trial.meter) if trial.meter else {"name": None, "reason": trial.meter_reason}
     input_facts = bundle.manifest["input"]
     window = {"input": f"{input_facts['channels']} × {input_facts['length']}, {input_facts['normalize']}"}
-    return {"started_at": trial.started_at, "meter": meter, **window, **trial.facts}
+    # The played pattern is raw data, in the trial's own files.
+    facts = {name: value for name, value in trial.facts.items() if name != "pattern"}
+    return {"started_at": trial.started_at, "meter": meter, **window, **facts}

@@ -197,6 +197,19 @@ class MeasureSpec(_Section):
     """Half-width wanted of the 95 % interval of a ratio, as a share (0.02 is ± 2 %)."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of ONNX Runtime on the device."""
+    max_burst_s: Annotated[float, Field(gt=0)] = 30.0
+    """Bursts grow until they hold 100 of the meter's updates, but not beyond this."""
+    max_warmup_s: Annotated[float, Field(ge=0)] = 60.0
+    """The warm-up goes on until the board's temperature is steady, but not beyond this."""
+    pace_hz: Annotated[float, Field(gt=0)] | None = None
+    """Also run windows at this rate with idle between; `serve.rate_hz` if left out."""
+
+
+class ServeSpec(_Section):
+    """How the chosen variant will be used."""
+
+    rate_hz: Annotated[float, Field(gt=0)] | None = None
+    """Windows per second that will really come; savings per day are given for this rate."""
 
 
 class Recipe(_Section):
@@ -226,6 +239,8 @@ class Recipe(_Section):
     """What must hold."""
     measure: MeasureSpec = MeasureSpec()
     """The trial."""
+    serve: ServeSpec = ServeSpec()
+    """How it will be used."""
 
     @model_validator(mode="after")
     def _variants(self) -> Recipe:
@@ -234,6 +249,11 @@ class Recipe(_Section):
         if len(set(self.variants)) != len(self.variants):
             raise ValueError("variants holds a name twice")
         return self
+
+    @property
+    def trial(self) -> MeasureSpec:
+        """The trial to run: at the served rate too, where one is given."""
+        return self.measure.model_copy(update={"pace_hz": self.measure.pace_hz or self.serve.rate_hz})
 
     def digest(self) -> str:
         """Hex digest of what the recipe asks for; the file's layout and the place of the data do not count."""

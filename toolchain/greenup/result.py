@@ -63,6 +63,24 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Paced:
+    """What a variant takes at a given rate of inferences, idle included.
+
+    `energy_j` is per inference, `day_j` per day; `saving_j` per day against the baseline (None for itself).
+    `measured` says that windows at this rate were run; otherwise idle and net energy of bursts were added up.
+    `breakeven_hz` is the rate from which the saving is 1 % of what the baseline takes, or None.
+    """
+
+    rate_hz: float
+    energy_j: Interval
+    day_j: Interval
+    saving_j: Interval | None
+    breakeven_hz: float | None
+    measured: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
 class VariantResult:
     """One variant's row: size, accuracy, latency, energy and its ratios to the baseline.
 
@@ -88,6 +106,7 @@ class VariantResult:
     verdict: str
     reason: str | None = None
     judged: Judgement | None = None
+    paced: Paced | None = None
 
 
 @dataclass(frozen=True)

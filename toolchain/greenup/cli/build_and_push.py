@@ -45,6 +45,6 @@ def command(
         target = out or context.default_out(loaded.name)
         session = context.session(device, target, report, allow_unsigned=allow_unsigned)
         loop.build(session, loaded, data_dir)
-        trial = loop.measure(session, loaded.measure, meter, loaded.seed, again=remeasure)
+        trial = loop.measure(session, loaded.trial, meter, loaded.seed, again=remeasure)
         result = loop.conclude(session, trial)
     present.result(result, as_json)

@@ -17,6 +17,12 @@ from greenup.cli import options
 @click.option("--burst-s", type=click.FloatRange(min=0, min_open=True), help="Length of a burst in seconds.")
 @click.option("--max-rounds", type=click.IntRange(min=3), help="No more rounds than this.")
 @click.option("--precision", type=click.FloatRange(0, 1, min_open=True), help="Half-width of a ratio's interval.")
+@click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Also run windows at this rate.")
+@click.option(
+    "--external-hz",
+    type=click.FloatRange(min=0, min_open=True),
+    help="A meter beside the board, with so many readings a second, records: play a load pattern for it.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order within rounds.")
 @options.unsigned_option
 @options.quiet_option
@@ -29,6 +35,8 @@ def command(
     burst_s: float | None,
     max_rounds: int | None,
     precision: float | None,
+    rate_hz: float | None,
+    external_hz: float | None,
     seed: int,
     allow_unsigned: bool,
     quiet: bool,
@@ -45,10 +53,15 @@ def command(
     from greenup.cli import context, present, progress
     from greenup.recipe import MeasureSpec
 
-    given: dict[str, Any] = {"burst_s": burst_s, "max_rounds": max_rounds, "precision": precision}
+    given: dict[str, Any] = {
+        "burst_s": burst_s,
+        "max_rounds": max_rounds,
+        "precision": precision,
+        "pace_hz": rate_hz,
+    }
     spec = MeasureSpec(**{name: value for name, value in given.items() if value is not None})
     with progress.shown(quiet) as report:
         session = context.session(device, out, report, allow_unsigned=allow_unsigned)
-        trial = loop.measure(session, spec, meter, seed, again=remeasure)
+        trial = loop.measure(session, spec, meter, seed, again=remeasure, external_hz=external_hz)
         result = loop.conclude(session, trial)
     present.result(result, as_json)

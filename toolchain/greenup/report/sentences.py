@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from greenup.report.figures import PERCENT, count, percent, ratio, show
-from greenup.result import Interval, Result, VariantResult
+from greenup.report.figures import PERCENT, Unit, count, percent, ratio, show
+from greenup.result import Interval, Paced, Result, VariantResult
 from greenup_runtime.bundle import BASELINE
 
 # A test set whose intervals are wider than this is called small: budgets are one or two points.
@@ -67,6 +67,23 @@ def no_greenup(result: Result) -> str:
     return text
 
 
+def paced(result: Result) -> str:
+    """What each variant takes at the served rate with idle included; an empty text where no rate was given."""
+    rows = [(row.name, row.paced) for row in result.variants if row.paced]
+    if not rows:
+        return ""
+    how = "measured" if rows[0][1].measured else "from idle power and net energy"
+    parts = [f"{name} {show(each.day_j, Unit('kJ', 1e-3)).joined()} kJ a day{_said(each)}" for name, each in rows]
+    return f"at {rows[0][1].rate_hz:g} inferences a second, idle included ({how}): {'; '.join(parts)}"
+
+
+def _said(paced: Paced) -> str:
+    if paced.saving_j is None:
+        return ""
+    worth = f", 1 % from {_plain(paced.breakeven_hz)} a second on" if paced.breakeven_hz else ""
+    return f", {paced.verdict}{worth}"
+
+
 def discarded(result: Result) -> str:
     """Reasons of single variants whose ratios are incomplete while others have theirs."""
     if no_greenup(result):
@@ -91,6 +108,11 @@ def _accuracy(result: Result, row: VariantResult) -> str:
     against = f", {BASELINE} {percent(base.accuracy).value} %" if base else ""
     shown = show(row.accuracy, PERCENT, most=1, least=1)
     return f"Test accuracy {shown.value} % ({shown.span} %){against}, on {count(row.accuracy.n)} cases."
+
+
+def _plain(value: float) -> str:
+    """Two digits, without an exponent."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _times(interval: Interval) -> str:

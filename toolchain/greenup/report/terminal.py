@@ -120,6 +120,7 @@ def _lines(result: Result) -> list[tuple[str, str]]:
         ("note", "; ".join(result.notes)),
         ("note", sentences.small_set(result)),
         ("note", sentences.no_greenup(result) or sentences.discarded(result)),
+        ("at rate", sentences.paced(result)),
         ("data", sentences.data(result)),
         ("device", f"{result.device}, {measured}"),
         ("meter", sentences.meter(result) if result.trial else ""),

@@ -76,7 +76,8 @@ def timeline(trial: Trial, names: Sequence[str]) -> Plot:
 
 
 def _latencies(trial: Trial, name: str) -> FloatArray:
-    each = [burst.latency_s for burst in trial.bursts if burst.variant == name and burst.discarded is None]
+    kept = [burst for burst in trial.bursts if burst.discarded is None and not burst.paced]
+    each = [burst.latency_s for burst in kept if burst.variant == name]
     return np.concatenate(each) if each else np.empty(0)
 
 
@@ -130,7 +131,7 @@ def _of(trial: Trial, name: str | None) -> list[Burst]:
 
 
 def _draw_pace(axes: Axes, trial: Trial, name: str, look: Look) -> None:
-    bursts = [burst for burst in _of(trial, name) if burst.discarded is None]
+    bursts = [burst for burst in _of(trial, name) if burst.discarded is None and not burst.paced]
     each_s = np.array([burst.duration_s / burst.inferences for burst in bursts if burst.inferences])
     middle_s = [_since_s(trial, (burst.start_s + burst.end_s) / 2) for burst in bursts if burst.inferences]
     pace = each_s / np.median(each_s) - 1

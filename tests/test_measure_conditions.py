@@ -1,0 +1,140 @@
+"""What the board does to a trial: warmth, throttling, pace; read from trees on disk and by PATH."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_measure import FACTS, LATENCY_S
+
+from greenup_runtime.clock import FakeClock
+from greenup_runtime.errors import DeviceFault
+from greenup_runtime.measure import Plan, run_trial
+from greenup_runtime.meters import Chosen
+from greenup_runtime.meters.fake import FakeMeter
+from greenup_runtime.thermal import BoardProbe, Conditions, throttling
+from greenup_runtime.trial import MeterFacts, Trial
+
+
+def board(root: Path, **files: str) -> Path:
+    """A tree with one zone, one frequency and one throttle counter."""
+    tree = {
+        "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
+        "sys/class/thermal/thermal_zone0/temp": "51250",
+        "sys/class/thermal/thermal_zone1/type": "pmic",
+        "sys/class/thermal/thermal_zone1/temp": "70000",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1800000",
+        "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "4",
+        **files,
+    }
+    for name, text in tree.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{text}\n")
+    return root
+
+
+def test_conditions_are_read_below_a_root(tmp_path: Path) -> None:
+    found = BoardProbe(board(tmp_path)).read()
+    assert (found.temperature_c, found.frequency_hz, found.throttle_counts) == (51.25, 1.8e9, 4)
+    assert found.zones_c == {"cpu-thermal": 51.25, "pmic": 70.0}
+    assert BoardProbe(tmp_path / "nothing").read().temperature_c is None
+
+
+def test_the_firmwares_flags_come_from_sysfs_or_from_vcgencmd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = "sys/devices/platform/soc/soc:firmware/get_throttled"
+    assert BoardProbe(board(tmp_path / "a", **{flag: "50005"})).read().flags == 0x50005
+    tool = tmp_path / "bin/vcgencmd"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho throttled=0x4\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/bin:/usr/bin")
+    assert BoardProbe(board(tmp_path / "b")).read().flags == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (Conditions(flags=0x50000), Conditions(flags=0x50000), None),
+        (Conditions(), Conditions(flags=0x4), "throttled: throttled"),
+        (Conditions(), Conditions(flags=0x10000), "throttled: under-voltage"),
+        (Conditions(throttle_counts=3), Conditions(throttle_counts=5), "throttled: 2 thermal throttle events"),
+    ],
+)
+def test_throttling_is_what_happened_between_the_edges(
+    before: Conditions, after: Conditions, reason: str | None
+) -> None:
+    assert throttling(before, after) == reason
+
+
+class Script:
+    """Conditions as a function of the clock and of how often they were read."""
+
+    def __init__(self, clock: FakeClock, script) -> None:  # type: ignore[no-untyped-def]
+        self._clock, self._script, self._reads = clock, script, 0
+
+    def read(self) -> Conditions:
+        self._reads += 1
+        found: Conditions = self._script(self._clock.now(), self._reads)
+        return found
+
+
+def measured(script, **plan) -> Trial:  # type: ignore[no-untyped-def]
+    clock = FakeClock()
+    engines = {name: (lambda mean=mean: clock.work(mean)) for name, mean in LATENCY_S.items()}
+    settings = Plan(variants=tuple(LATENCY_S), **{"burst_s": 0.1, "max_rounds": 8, **plan})
+    chosen = Chosen(FakeMeter(clock), ())
+    return run_trial(settings, engines, chosen, clock, lambda *_: None, FACTS, probe=Script(clock, script))
+
+
+def test_the_warm_up_ends_when_the_temperature_stands_still() -> None:
+    trial = measured(lambda now, _: Conditions(temperature_c=60 - 20 * 0.9**now))
+    warmup = trial.facts["warmup"]
+    assert warmup["steady"]
+    assert 15 < warmup["seconds"] < 60
+    never = measured(lambda now, _: Conditions(temperature_c=40 + now), max_warmup_s=25.0).facts["warmup"]
+    assert not never["steady"]
+    assert 25 <= never["seconds"] < 27
+
+
+def test_throttled_bursts_are_run_again_and_counted() -> None:
+    trial = measured(lambda _, reads: Conditions(throttle_counts=sum(reads > at for at in (10, 30))))
+    lost = [burst for burst in trial.bursts if burst.discarded]
+    assert trial.facts["discarded"] == {"throttled: 1 thermal throttle events": len(lost)}
+    assert 1 <= len(lost) <= 2
+    for index in range(trial.rounds):
+        kept = [burst.variant for burst in trial.bursts if burst.round == index and not burst.discarded]
+        assert sorted(map(str, kept)) == ["None", "fp32", "pruned"]
+
+
+def test_a_board_that_always_throttles_stops_the_trial() -> None:
+    with pytest.raises(DeviceFault, match="bursts do not count: throttled") as fault:
+        measured(lambda *_: Conditions(flags=4))
+    assert "cool the board" in str(fault.value.hint)
+
+
+def test_bursts_hold_a_hundred_updates_within_the_plans_bound() -> None:
+    plan = Plan(variants=("fp32",))
+    slow = MeterFacts("p", "power", "board", "a test", update_s=0.1, lag_s=0.5)
+    assert plan.burst_length_s(slow) == pytest.approx(10.7)
+    assert plan.burst_length_s(MeterFacts("c", "counter", "package", "a test", update_s=0.001)) == 0.3
+    assert plan.burst_length_s(MeterFacts("p", "power", "board", "a test", update_s=1.0)) == 30.0
+    assert plan.burst_length_s(None) == 0.3
+
+
+def test_paced_windows_have_the_rate_and_idle_between() -> None:
+    trial = measured(lambda *_: Conditions(), pace_hz=20.0, burst_s=0.25)
+    paced = [burst for burst in trial.bursts if burst.paced]
+    assert {burst.variant for burst in paced} == {"fp32", "pruned"}
+    for burst in paced:
+        assert burst.inferences == 5
+        assert burst.duration_s == pytest.approx(0.25)
+        assert burst.cpu_s == pytest.approx(5 * LATENCY_S[str(burst.variant)])
+
+
+def test_the_runners_own_overhead_and_affinity_stand_with_the_trial() -> None:
+    facts = measured(lambda *_: Conditions()).facts
+    assert facts["overhead_s"] == 0
+    assert facts["affinity"]
+    assert facts["plan"]["threads"] == 1
