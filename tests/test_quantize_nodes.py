@@ -105,8 +105,8 @@ def test_the_table_shows_the_planted_node_as_the_worst(planted: Path) -> None:
 
 
 def test_the_planted_node_falls_back_and_the_others_stay(planted: Path, tmp_path: Path) -> None:
-    kept = ladder(planted, tmp_path / "q.onnx", X, Y, CALIBRATION, SPEC, budget_points=2)
-    assert kept.accuracy >= kept.float_accuracy - 0.02
+    kept = ladder(planted, tmp_path / "q.onnx", X, Y, CALIBRATION, SPEC, budget_points=5)
+    assert kept.accuracy >= kept.float_accuracy - 0.05
     assert accuracy(tmp_path / "q.onnx") == kept.accuracy
     assert [weight_names(planted)[node] for node, _ in kept.left_float] == [PLANTED]
     assert "moves logits by" in kept.left_float[0][1]
