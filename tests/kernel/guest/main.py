@@ -10,18 +10,18 @@ import time
 from pathlib import Path
 
 import frames
-import lab
+import rig
 import scenarios
 
 
 def main() -> None:
     """One frame per scenario."""
-    lab.load("i2c-dev", *(name for name in ("industrialio", "kfifo_buf") if (lab.MODULES / f"{name}.ko").exists()))
-    keep = lab.present()
+    rig.load("i2c-dev", *(name for name in ("industrialio", "kfifo_buf") if (rig.MODULES / f"{name}.ko").exists()))
+    keep = rig.present()
     for name in json.loads(Path("/input/scenarios.json").read_text()):
         begin_s = time.monotonic()
         failed = _forked(name)
-        lab.clean(keep)
+        rig.clean(keep)
         if failed is not None:
             _say({"scenario": name, "failed": failed})
         print(f"{name}: {time.monotonic() - begin_s:.1f} s", flush=True)

@@ -20,6 +20,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import chips
@@ -33,7 +34,7 @@ def profile(points: list[list[float]]) -> Law:
 
     def watts(now_s: float) -> float:
         at_s = now_s - begin_s
-        for (from_s, from_w), (to_s, to_w) in zip(points, points[1:], strict=False):
+        for (from_s, from_w), (to_s, to_w) in pairwise(points):
             if from_s <= at_s < to_s:
                 return from_w + (to_w - from_w) * (at_s - from_s) / (to_s - from_s)
         return points[-1][1]

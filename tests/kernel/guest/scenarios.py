@@ -1,4 +1,4 @@
-"""What happens in the machine. Each scenario returns what it saw; the judging is the host's (tests/kernel/test_*.py)."""
+"""What happens in the machine. Each scenario returns what it saw; the tests on the host judge it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import chips
 import trial
-from greenup_runtime.errors import MeterFault
+from rig import ADDRESS, chip_on_bus, ledger, load, meter, packed, plant, sampled
+
 from greenup_runtime.clock import SystemClock
+from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters.base import Meter, StaleReading
 from greenup_runtime.sampling import Sampler
-from lab import ADDRESS, chip_on_bus, ledger, load, meter, packed, plant, sampled
 
 Found = dict[str, Any]
 STUB = f"i2c-stub chip_addr={ADDRESS:#x}"

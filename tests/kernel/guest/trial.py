@@ -1,4 +1,4 @@
-"""Whole trials in the closed loop: the plant makes power out of how busy the processor is, the runner measures it."""
+"""Whole trials in the closed loop: the plant makes power of how busy the processor is, the runner measures it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import chips
+from rig import ADDRESS, chip_on_bus, ledger, load, meter, plant
+
 from greenup_runtime.clock import SystemClock
 from greenup_runtime.measure import Infer, Plan, run_trial
 from greenup_runtime.meters import Chosen
 from greenup_runtime.trial import save
-from lab import ADDRESS, chip_on_bus, ledger, load, meter, plant
 
 Found = dict[str, Any]
 LOOP = {"idle_w": 2.0, "busy_w": 4.0}

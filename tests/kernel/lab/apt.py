@@ -1,4 +1,4 @@
-"""Debian's packages for any architecture, fetched and unpacked without touching the host's own package database."""
+"""Debian's packages for any architecture, fetched and unpacked without touching the host's own database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel and its modules: Debian's image as it is, the drivers that Debian leaves out built from its source."""
+"""The kernel and its modules: Debian's image as it is, and the drivers it leaves out, built from its source."""
 
 from __future__ import annotations
 

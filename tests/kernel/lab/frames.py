@@ -1,4 +1,4 @@
-"""How the machine answers: one line of JSON per fact on its console, with a checksum, between whatever else is there.
+"""How the machine answers: lines of JSON on its console, each with a checksum, between whatever else is there.
 
     @greenup 1a2b3c4d {"scenario": "rapl-wrap", …}
 

@@ -25,7 +25,7 @@ class Booted:
     console: str
 
     def outcome(self, scenario: str) -> dict[str, Any]:
-        """What a scenario found. Raises AssertionError with the machine's own words where it failed or never ran."""
+        """What a scenario found. Raises AssertionError, with the machine's words, where it failed or never ran."""
         found = self.outcomes.get(scenario)
         if found is None:
             raise AssertionError(f"{scenario} never ran; the console ends with:\n{self.console[-3000:]}")

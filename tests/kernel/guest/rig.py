@@ -1,4 +1,4 @@
-"""What scenarios are made of: drivers loaded and unloaded, chips bound to them, the plant, the runner's own meters."""
+"""What scenarios are made of: drivers, chips bound to them, the plant, the runner's own meters and sampler."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import chips
+
 from greenup_runtime.clock import SystemClock
 from greenup_runtime.meters import MeterOptions, open_named
 from greenup_runtime.meters.base import Meter
