@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from greenup.cli import VERBS
+from greenup_runtime.meters import METERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -44,3 +47,22 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_the_overlay_that_the_page_on_meters_shows_compiles(tmp_path: Path) -> None:
+    if shutil.which("dtc") is None:
+        pytest.skip("dtc is not installed: apt-get install device-tree-compiler")
+    (source,) = re.findall(r"```dts\n(.*?)```", (DOCS / "meters.md").read_text(), re.DOTALL)
+    (tmp_path / "ina.dts").write_text(source)
+    command = ["dtc", "-@", "-I", "dts", "-O", "dtb", "-o", tmp_path / "ina.dtbo", tmp_path / "ina.dts"]
+    subprocess.run(command, check=True, capture_output=True)
+    back = subprocess.run(
+        ["dtc", "-I", "dtb", "-O", "dts", tmp_path / "ina.dtbo"], capture_output=True, text=True, check=True
+    )
+    assert "shunt-resistor = <0x186a0>" in back.stdout
+    assert "i2c_arm" in back.stdout
+
+
+def test_every_meter_is_explained() -> None:
+    page = (DOCS / "meters.md").read_text()
+    assert all(f"`{name}`" in page for name in METERS)

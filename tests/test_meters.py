@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from boards import rapl
 
 from greenup_runtime import meters
 from greenup_runtime.clock import FakeClock
@@ -16,21 +17,10 @@ ESTIMATE = {"active_w_per_core": 5.0, "idle_w": 1.0, "source": "a test"}
 
 
 def rapl_tree(root: Path, packages: int = 1, range_uj: int = 1000) -> list[Path]:
-    tree = root / "sys/class/powercap"
-    zones = []
-    for index in range(packages):
-        zone = tree / f"intel-rapl:{index}"
-        zone.mkdir(parents=True)
-        (zone / "name").write_text(f"package-{index}\n")
-        (zone / "energy_uj").write_text("900\n")
-        (zone / "max_energy_range_uj").write_text(f"{range_uj}\n")
-        core = tree / f"intel-rapl:{index}:0"
-        core.mkdir()
-        (core / "name").write_text("core\n")
-        (core / "energy_uj").write_text("5\n")
-        (core / "max_energy_range_uj").write_text(f"{range_uj}\n")
-        zones.append(zone)
-    return zones
+    numbers = [str(index) for index in range(packages)]
+    names = {number: f"package-{number}" for number in numbers} | {f"{number}:0": "core" for number in numbers}
+    zones = rapl.tree(root, names, range_uj=range_uj)
+    return [zones[number] for number in numbers]
 
 
 def test_rapl_counts_joules_since_it_was_opened(tmp_path: Path) -> None:

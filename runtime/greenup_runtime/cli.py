@@ -31,6 +31,8 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE
+    if isinstance(answer, commands.Finished):
+        return _finish(arguments, answer)
     _print(arguments, answer)
     return 0
 
@@ -40,6 +42,14 @@ def _answer(arguments: argparse.Namespace) -> Any:
         return arguments.verb(arguments, Store(arguments.home))
     except OSError as error:
         raise DeviceFault(f"{error.strerror or error}: {error.filename or arguments.home}") from error
+
+
+def _finish(arguments: argparse.Namespace, finished: commands.Finished) -> int:
+    if arguments.json or arguments.framed:
+        _print(arguments, finished.answer)
+    else:
+        print(finished.line, file=sys.stderr)
+    return finished.exit_code
 
 
 def _fail(arguments: argparse.Namespace, fault: GreenupError) -> int:
@@ -83,6 +93,8 @@ def _lines(value: Any, indent: str = "") -> list[str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "—" if value is None or value in ({}, []) else str(value)
 
 
@@ -104,7 +116,6 @@ def _parser() -> argparse.ArgumentParser:
 def _add_verbs(verbs: Any) -> None:
     _verb(verbs, "hello", commands.hello, "say which runner and device this is")
     _verb(verbs, "status", commands.status, "say what serves here")
-    _verb(verbs, "meters", commands.meters, "list the meters of this device, with a reading or the reason")
     _verb(verbs, "trust", commands.trust, "trust the signer on stdin, if none is trusted yet")
     _verb(verbs, "wanted", commands.wanted, "of the blobs on stdin, list those this device lacks")
     _verb(verbs, "install", commands.install, "store the bundle that arrives as a tar on stdin")
@@ -118,8 +129,27 @@ def _add_verbs(verbs: Any) -> None:
     infer = _verb(verbs, "infer", commands.infer, "classify one recording with the variant that serves")
     infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
+    _add_meter_verbs(verbs)
     _add_record_verbs(verbs)
     _add_job_verbs(verbs)
+
+
+def _add_meter_verbs(verbs: Any) -> None:
+    listing = _verb(
+        verbs, "meters", commands.meters, "list the meters of this device, with a reading or the reason"
+    )
+    listing.add_argument(
+        "--watch-s", type=float, default=0.0, help="read each for so long: rate, noise, mean power"
+    )
+    energy = _verb(verbs, "energy-of", commands.energy_of, "run a command and say what energy it took")
+    energy.add_argument("--meter", default="auto", help="auto, none, or one by name")
+    energy.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
+    for parser in (listing, energy):
+        parser.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as before the verb")
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as before the verb")
+        parser.add_argument(
+            "--settings", default="{}", help="the target's tables as JSON: estimate, meter_settings"
+        )
 
 
 def _add_record_verbs(verbs: Any) -> None:

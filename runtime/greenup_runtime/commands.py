@@ -8,17 +8,32 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenup_runtime import __version__, cpu, wire
 from greenup_runtime.errors import GreenupError, UsageFault
 from greenup_runtime.store import Store
 
+if TYPE_CHECKING:
+    from greenup_runtime.meters import MeterOptions
+
 Answer = Any
 Verb = Callable[[argparse.Namespace, Store], Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer of a verb that ran somebody's command: its exit code becomes ours, its output stays alone.
+
+    `line` is for people, on stderr; `answer` for programs, on stdout.
+    """
+
+    answer: Answer
+    exit_code: int
+    line: str
 
 
 def hello(arguments: argparse.Namespace, store: Store) -> Answer:
@@ -116,10 +131,24 @@ def infer(arguments: argparse.Namespace, store: Store) -> Answer:
 
 
 def meters(arguments: argparse.Namespace, _store: Store) -> Answer:
-    """Every meter of this device with a reading, or the reason why it cannot be used."""
-    from greenup_runtime.meters import MeterOptions, survey
+    """Every meter of this device with its rails in watts, or the reason why it cannot be used."""
+    from greenup_runtime.meters import survey
 
-    return {"meters": survey(MeterOptions(root=arguments.root))}
+    return {"meters": survey(_meter_options(arguments), arguments.watch_s)}
+
+
+def energy_of(arguments: argparse.Namespace, _store: Store) -> Finished:
+    """Run a command and say what energy a meter saw meanwhile; its exit code is ours."""
+    from greenup_runtime import energy_of as runs
+    from greenup_runtime.meters import SENSORS
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise UsageFault("energy-of needs a command", "write greenup-runner energy-of -- CMD …")
+    machine = arguments.json or arguments.framed
+    options = _meter_options(arguments)
+    answer = runs.energy_of(command, arguments.meter, SENSORS, options, sys.stderr if machine else None)
+    return Finished(answer, answer["exit_code"], runs.sentence(answer))
 
 
 def records_since(arguments: argparse.Namespace, store: Store) -> Answer:
@@ -189,6 +218,20 @@ def _stdin_json(kind: type) -> Any:
     if not isinstance(value, kind):
         raise UsageFault(f"stdin holds a JSON {type(value).__name__}, a {kind.__name__} is needed")
     return value
+
+
+def _meter_options(arguments: argparse.Namespace) -> MeterOptions:
+    from greenup_runtime.meters import MeterOptions
+
+    try:
+        target = json.loads(arguments.settings)
+        return MeterOptions(
+            root=arguments.root,
+            estimate=dict(target.get("estimate", {})),
+            settings=dict(target.get("meter_settings", {})),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageFault(f"--settings does not hold a JSON object of tables: {error}") from error
 
 
 def _series(file: str) -> Any:

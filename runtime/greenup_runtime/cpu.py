@@ -29,6 +29,17 @@ def model_name(root: Path = Path("/")) -> str:
     return platform.machine()
 
 
+def board_model(root: Path = Path("/")) -> str:
+    """The board as the device tree names it; empty where there is none (PCs)."""
+    # /proc/device-tree is a link with an absolute path, which would lead out of another root.
+    for path in ("sys/firmware/devicetree/base/model", "proc/device-tree/model"):
+        try:
+            return (root / path).read_text(errors="replace").strip("\0 \n")
+        except OSError:
+            continue
+    return ""
+
+
 def available_bytes(root: Path = Path("/")) -> int | None:
     """Memory that a new process may use, or None where the kernel does not say."""
     try:

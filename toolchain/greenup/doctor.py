@@ -9,15 +9,17 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from greenup import signing
+from greenup import permissions, signing
 from greenup.cache import writing
 from greenup.devices import inventory
 from greenup.folders import cache_folder, shipped
 from greenup_runtime import __version__
 from greenup_runtime.errors import GreenupError
+from greenup_runtime.meters.sysfs import NO_RIGHT
 
 _NEEDED_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "aeon", "numpy", "scipy")
 _FREE_BYTES = 2_000_000_000
+WATCH_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _cache() -> str:
 
 def _targets() -> Check:
     found = sorted(path.stem for path in shipped("targets").glob("*.toml"))
-    return Check("targets", bool(found), ", ".join(found) or "none", "install greenup again")
+    return Check("targets", bool(found), ", ".join(found) or "none", None if found else "install greenup again")
 
 
 def _device(name: str) -> list[Check]:
@@ -77,17 +79,58 @@ def _device(name: str) -> list[Check]:
         isa = ", ".join(facts["isa"]) or "no int8 features"
         return f"{facts['runtime']}, onnxruntime {facts['onnxruntime']}, {facts['cpu']} ({isa})"
 
-    def meter() -> str:
-        rows = inventory.find(name).runner.meters()
-        usable = [row for row in rows if row["usable"] and not row.get("estimated")]
-        if not usable:
-            why = "; ".join(row["reason"] for row in rows if not row["usable"])
-            raise GreenupError(
-                why, "Greenup needs a meter; without one joules are estimated from CPU time, and marked"
-            )
-        return ", ".join(f"{row['name']} ({row['scope']})" for row in usable)
+    checks = [_try(name, runner)]
+    if not checks[0].ok:
+        return checks
+    try:
+        device = inventory.find(name)
+        rows = device.runner.meters(device.target.meter_settings(), WATCH_S)
+    except GreenupError as fault:
+        return [*checks, Check("meter", False, fault.message, fault.hint, needed=False)]
+    return [*checks, _best_meter(rows), *(_meter(row) for row in rows)]
 
-    return [_try(f"{name}", runner), _try("meter", meter, needed=False)]
+
+def _best_meter(rows: list[dict[str, Any]]) -> Check:
+    """Whether anything here measures joules rather than estimate them."""
+    usable = [row for row in rows if row["usable"] and not row["estimated"]]
+    if usable:
+        found = ", ".join(f"{row['name']} ({row['scope']})" for row in usable)
+        return Check("meter", True, found, needed=False)
+    hint = "Greenup needs a meter; without one joules are estimated from CPU time, and marked"
+    return Check("meter", False, "no energy meter works here; why not stands below", hint, needed=False)
+
+
+def _meter(row: dict[str, Any]) -> Check:
+    """One meter: source, rails, rate, noise and power while idle, or why it cannot be used."""
+    name = f"meter {row['name']}"
+    if not row["usable"]:
+        return Check(name, False, row["reason"], row["hint"], needed=False)
+    rails = ", ".join(f"{rail} {watts:.3g} W" for rail, watts in row["rails"].items())
+    mark = "estimated, " if row["estimated"] else ""
+    message = (
+        f"{row['source']}: {mark}{row['idle_w']:.4g} W idle ± {row['noise_w']:.2g} W noise, "
+        f"{row['effective_hz']:.3g} readings/s; rails: {rails}"
+    )
+    return Check(name, True, message, row.get("warning"), needed=False)
+
+
+def repair(device: str) -> list[str]:
+    """Lines that say what was repaired and what the user has to run, for rights that a meter lacks.
+
+    On this machine a file may be written, and its path is said; of another device only the commands are shown.
+    """
+    found = inventory.find(device)
+    rows = found.runner.meters(found.target.meter_settings())
+    (rapl,) = (row for row in rows if row["name"] == "rapl")
+    if device == inventory.LOCAL and (rapl["usable"] or _lacks_right(rapl)):
+        return permissions.repair()
+    if _lacks_right(rapl):
+        return [f"on {device}, run:", *permissions.commands()]
+    return [f"nothing that doctor can repair: {rapl.get('reason', 'RAPL can be read')}"]
+
+
+def _lacks_right(row: dict[str, Any]) -> bool:
+    return not row["usable"] and row["reason"].startswith(NO_RIGHT)
 
 
 def _try(name: str, check: Callable[[], str], needed: bool = True) -> Check:

@@ -157,7 +157,7 @@ def _request(
         "bundle": bundle.digest,
         "plan": plan,
         "meters": list(target.meters.order),
-        "estimate": target.estimate,
+        **target.meter_settings(),
     }
 
 

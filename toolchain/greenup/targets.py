@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomllib
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError
 
 from greenup.folders import shipped
 from greenup_runtime import cpu
@@ -27,30 +27,74 @@ class RuntimeFloor(_Table):
 
 
 class Scheme(_Table):
-    """Types of int8 quantization that the board's kernels like; `isa` is the feature they need to be exact."""
+    """Types of int8 quantization that the board's kernels like; `isa`, if any, is what they need to be exact."""
 
     activations: Literal["uint8", "int8"]
     weights: Literal["uint8", "int8"]
-    isa: str
-    reduce_range_without_isa: bool
+    isa: str | None = None
+    reduce_range_without_isa: bool = False
 
 
-class MeterOrder(_Table):
-    """Meters to try, best first."""
+class InaTable(_Table):
+    """The INA chip wired to such a board: which, where, and the shunt beside it (see docs/meters.md)."""
+
+    way: Literal["hwmon", "iio", "i2c"] | None = None
+    devices: tuple[str, ...] | None = None
+    rails: tuple[str, ...] | None = None
+    shunt_ohm: PositiveFloat | None = None
+    bus: NonNegativeInt | None = None
+    address: NonNegativeInt | None = None
+    chip: str | None = None
+
+
+class JetsonTable(_Table):
+    """Rails to sum, by label, and their shunt."""
+
+    rails: tuple[str, ...] | None = None
+    shunt_ohm: PositiveFloat | None = None
+
+
+class RaplTable(_Table):
+    """Which RAPL zones are summed."""
+
+    sum: Literal["packages", "psys"] | None = None
+
+
+class Meters(_Table):
+    """Meters to try, best first, and what they need to know of the board."""
 
     order: tuple[str, ...]
+    ina: InaTable | None = None
+    jetson: JetsonTable | None = None
+    rapl: RaplTable | None = None
+
+
+class Estimate(_Table):
+    """Power coefficients for where no meter works, with where they are from; never without a source."""
+
+    active_w_per_core: NonNegativeFloat
+    idle_w: NonNegativeFloat
+    source: str
 
 
 class Target(_Table):
-    """A kind of board."""
+    """A kind of board; `models` are parts of the device tree's model by which one is recognised."""
 
     name: str
     describes: str
     architecture: str
     runtime: RuntimeFloor
     quantization: Scheme
-    meters: MeterOrder
-    estimate: dict[str, Any]
+    meters: Meters
+    estimate: Estimate | None = None
+    models: tuple[str, ...] = ()
+
+    def meter_settings(self) -> dict[str, Any]:
+        """What a runner is told of the board's meters: `estimate` and `meter_settings`, as in a request."""
+        return {
+            "estimate": self.estimate.model_dump() if self.estimate else {},
+            "meter_settings": self.meters.model_dump(mode="json", exclude={"order"}, exclude_none=True),
+        }
 
     def reduce_range(self, features: tuple[str, ...]) -> bool:
         """Whether weights keep 7 bits: 8-bit products saturate on CPUs without the scheme's feature."""
@@ -58,7 +102,8 @@ class Target(_Table):
 
     def needed_isa(self, features: tuple[str, ...]) -> tuple[str, ...]:
         """What the int8 variants need of a CPU: nothing where they were built with reduced range."""
-        return () if self.reduce_range(features) else (self.quantization.isa,)
+        isa = self.quantization.isa
+        return () if isa is None or self.reduce_range(features) else (isa,)
 
 
 def names() -> list[str]:
@@ -82,14 +127,25 @@ def read(path: Path) -> Target:
         raise UsageFault(f"target {path.name} has faults: {error}") from error
 
 
-def detect_local() -> Target:
+def detect_local(root: Path = Path("/")) -> Target:
     """The target that fits this machine. Raises UsageFault where none does."""
-    machine = platform.machine()
-    for name in names():
-        target = load(name)
-        if target.architecture == machine:
+    return detect(platform.machine(), cpu.board_model(root))
+
+
+def detect(architecture: str, model: str) -> Target:
+    """The target of an architecture whose models the device tree's model names, else one that names none.
+
+    Raises UsageFault where none fits.
+    """
+    fitting = [target for target in map(load, names()) if target.architecture == architecture]
+    for target in fitting:
+        if any(part in model for part in target.models):
             return target
-    raise UsageFault(f"no target fits this machine ({machine})", f"there are: {', '.join(names())}")
+    for target in fitting:
+        if not target.models:
+            return target
+    what = f"{architecture}, {model}" if model else architecture
+    raise UsageFault(f"no target fits this machine ({what})", f"there are: {', '.join(names())}")
 
 
 def local_features() -> tuple[str, ...]:

@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 
 from greenup_runtime.errors import MeterFault
-from greenup_runtime.meters import estimate, fake, ina, rapl, replay
+from greenup_runtime.meters import (
+    estimate,
+    fake,
+    ina,
+    jetson,
+    jtop,
+    nvml,
+    pmic,
+    pyrapl,
+    rapl,
+    replay,
+    tegrastats,
+)
 from greenup_runtime.meters import survey as surveying
 from greenup_runtime.meters.base import Meter, MeterOptions
 
@@ -20,8 +32,14 @@ __all__ = ["METERS", "SENSORS", "Chosen", "Meter", "MeterOptions", "choose", "na
 
 Open = Callable[[MeterOptions], Meter]
 METERS: dict[str, Open] = {
+    "jetson": jetson.open_meter,
     "ina": ina.open_meter,
+    "pmic": pmic.open_meter,
     "rapl": rapl.open_meter,
+    "jtop": jtop.open_meter,
+    "tegrastats": tegrastats.open_meter,
+    "nvml": nvml.open_meter,
+    "pyrapl": pyrapl.open_meter,
     "estimate": estimate.open_meter,
     "fake": fake.open_meter,
     "replay": replay.open_meter,

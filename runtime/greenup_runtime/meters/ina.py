@@ -17,7 +17,7 @@ from greenup_runtime.meters import ina_hwmon, ina_i2c, ina_iio
 from greenup_runtime.meters.base import MeterOptions
 from greenup_runtime.meters.ina_found import Found
 from greenup_runtime.meters.ina_settings import InaSettings, settings_of
-from greenup_runtime.meters.rails import RailsMeter
+from greenup_runtime.meters.rails import RailsMeter, each
 from greenup_runtime.trial import MeterFacts
 
 _HINT = (
@@ -37,9 +37,9 @@ def open_meter(options: MeterOptions) -> RailsMeter:
 
 
 def _chosen(found: list[Found], settings: InaSettings) -> list[Found]:
-    known = ", ".join(f"{each.device} ({each.chip})" for each in found)
+    known = ", ".join(f"{one.device} ({one.chip})" for one in found)
     if settings.devices:
-        chosen = [each for each in found if each.device in settings.devices]
+        chosen = [one for one in found if one.device in settings.devices]
         if len(chosen) != len(set(settings.devices)):
             raise MeterFault(f"no INA {' + '.join(settings.devices)} here", f"there are: {known}")
         return chosen
@@ -55,25 +55,25 @@ def _chosen(found: list[Found], settings: InaSettings) -> list[Found]:
 def _meter(found: list[Found], options: MeterOptions) -> RailsMeter:
     several = len(found) > 1
     rails = {
-        f"{each.device} {name}" if several else name: read for each in found for name, read in each.rails.items()
+        f"{one.device} {name}" if several else name: read for one in found for name, read in one.rails.items()
     }
-    warnings = [each.warning for each in found if each.warning]
-    sources = [f"{each.chip} {each.device} ({each.way}), {each.shunt}" for each in found]
+    warnings = [one.warning for one in found if one.warning]
+    sources = [f"{one.chip} {one.device} ({one.way}), {one.shunt}" for one in found]
     facts = MeterFacts(
         name="ina",
         kind="power",
         scope="what flows through the sensor" if len(rails) == 1 else f"sum of {len(rails)} rails",
         source="; ".join(sources + [f"WARNING: {text}" for text in warnings]),
-        update_s=max(each.update_s for each in found),
-        resolution=sum(each.resolution_w for each in found),
+        update_s=max(one.update_s for one in found),
+        resolution=sum(one.resolution_w for one in found),
         rails=tuple(rails),
-        lag_s=max(each.conversion_s for each in found),
+        lag_s=max(one.conversion_s for one in found),
     )
     return RailsMeter(
         facts,
-        rails,
+        each(rails),
         options.clock,
         warning="; ".join(warnings) or None,
-        has_ready_flag=all(each.has_ready_flag for each in found),
+        has_ready_flag=all(one.has_ready_flag for one in found),
         close=found[0].close,
     )

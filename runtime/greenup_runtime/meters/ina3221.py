@@ -15,14 +15,13 @@ from pathlib import Path
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters.ina_found import FASTEST_S, Found
 from greenup_runtime.meters.ina_settings import InaSettings
+from greenup_runtime.meters.jetson_rails import TOTALS, USUAL_SHUNT_OHM
 from greenup_runtime.meters.sysfs import MOST_MA, MOST_MV, i2c_device, read_int, read_text
 
 SHUNT_STEP_V = 40e-6
-TOTALS = ("VDD_IN", "POM_5V_IN")
 # Measured on an Orin Nano with the stock driver: three channels in turn at 4.156 ms, 77 readings a second.
 CONVERSION_S = 1 / 77
 _UNUSED = {"NC", "n/a", ""}
-_USUAL_OHM = 0.005
 _SMALLEST_BUS_V = 5.0
 
 
@@ -34,6 +33,7 @@ class Channel:
     voltage: Path
     current: Path
     resolution_w: float
+    shunt_known: bool
 
     def read_w(self) -> float:
         """Watts now. Raises MeterFault where the sensor cannot be read or the current runs backwards."""
@@ -52,8 +52,9 @@ def channels(folder: Path) -> list[Channel]:
         voltage, current = folder / f"in{number}_input", folder / f"curr{number}_input"
         label = _label(folder, number)
         if label not in _UNUSED and _enabled(folder, number) and current.exists():
-            ohm = shunt_ohm(folder, number) or _USUAL_OHM
-            rails.append(Channel(label, voltage, current, step_w(voltage, ohm)))
+            known = shunt_ohm(folder, number)
+            ohm = known or USUAL_SHUNT_OHM
+            rails.append(Channel(label, voltage, current, step_w(voltage, ohm), known is not None))
     return rails
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from greenup_runtime.clock import Clock
 from greenup_runtime.errors import MeterFault
@@ -12,53 +12,73 @@ from greenup_runtime.meters.sysfs import MOST_W
 from greenup_runtime.trial import MeterFacts
 
 ReadWatts = Callable[[], float]
+ReadRails = Callable[[Iterable[str]], Mapping[str, float]]
 
 
 class RailsMeter:
-    """Watts now, summed over `facts.rails`; `rails` may hold more, which are shown only.
+    """Watts now, summed over `facts.rails`; `shown` may name more, which `read_rails` shows only.
 
-    A sensor without a ready flag repeats its last value until the next conversion: the same values again within
-    `facts.update_s` raise StaleReading. With `has_ready_flag` the rails' own functions do that.
+    `read_named` gives the watts of the rails it is asked for. A sensor without a ready flag repeats its last
+    value until the next conversion: the same values again within `facts.update_s` raise StaleReading. With
+    `has_ready_flag` it is `read_named` that does so.
     """
 
     def __init__(
         self,
         facts: MeterFacts,
-        rails: Mapping[str, ReadWatts],
+        read_named: ReadRails,
         clock: Clock,
         *,
+        shown: tuple[str, ...] = (),
         warning: str | None = None,
         has_ready_flag: bool = False,
         close: Callable[[], None] | None = None,
     ) -> None:
         self.facts = facts
         self.warning = warning
-        self._rails = rails
+        self._read_named = read_named
         self._clock = clock
-        self._last: tuple[float, tuple[float, ...]] | None = None
+        self._shown = shown or facts.rails
+        self._last: tuple[float, Mapping[str, float]] | None = None
         self._has_ready_flag = has_ready_flag
         self._close = close
 
     def read(self) -> float:
         """Watts now. Raises StaleReading where there is nothing new, MeterFault where a rail cannot be read."""
-        values = tuple(plausible(name, self._rails[name]()) for name in self.facts.rails)
+        values = self._values(self.facts.rails)
         now_s = self._clock.now()
         if not self._has_ready_flag and self._last is not None:
             last_s, last = self._last
             if values == last and now_s - last_s < self.facts.update_s:
                 raise StaleReading(f"{self.facts.name} has no new value yet")
         self._last = (now_s, values)
-        return sum(values)
+        return plausible(self.facts.name, sum(values.values()))
 
     def read_rails(self) -> dict[str, float]:
-        """Watts of every rail now."""
-        return {name: plausible(name, read()) for name, read in self._rails.items()}
+        """Watts of every rail now, with those that are not summed."""
+        return self._values(self._shown)
 
     def close(self) -> None:
         """Give back what the rails are read through; a second call does nothing."""
         close, self._close = self._close, None
         if close is not None:
             close()
+
+    def _values(self, names: Iterable[str]) -> dict[str, float]:
+        return {name: plausible(name, value) for name, value in self._read_named(names).items()}
+
+
+def each(rails: Mapping[str, ReadWatts]) -> ReadRails:
+    """Read rails that have a function each."""
+    return lambda names: {name: rails[name]() for name in names}
+
+
+def pick(values: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
+    """The rails asked for, of those that came at once. Raises MeterFault where one did not come."""
+    wanted = tuple(names)
+    if missing := [name for name in wanted if name not in values]:
+        raise MeterFault(f"the sensor did not show {', '.join(missing)} this time")
+    return {name: values[name] for name in wanted}
 
 
 def plausible(name: str, power_w: float) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from greenup_runtime.clock import Clock
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters.base import HasRails, Meter, MeterOptions, StaleReading, warning_of
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Open = Callable[[str, MeterOptions], Meter]
 _COUNTED_S = 0.2
@@ -64,26 +65,27 @@ def _facts(name: str, meter: Meter) -> Row:
 
 def _readings(meter: Meter, clock: Clock) -> Row:
     """Watts of the meter and of each of its rails; a counter's are its mean over a fifth of a second."""
-    start_s, first, first_rails = clock.now(), patient(meter, clock), _rails(meter)
+    start_s, first, first_rails = clock.now(), patient(meter.read, meter, clock), _rails(meter, clock)
     if meter.facts.kind == "power":
         return {"power_w": first, "rails": first_rails or {"all": first}}
     clock.sleep(max(_COUNTED_S, 2 * meter.facts.update_s))
-    last, last_rails, elapsed_s = patient(meter, clock), _rails(meter), clock.now() - start_s
+    last, elapsed_s = patient(meter.read, meter, clock), clock.now() - start_s
+    last_rails = _rails(meter, clock)
     total_w = (last - first) / elapsed_s
     rails = {name: (value - first_rails[name]) / elapsed_s for name, value in last_rails.items()}
     return {"power_w": total_w, "rails": rails or {"all": total_w}}
 
 
-def _rails(meter: Meter) -> dict[str, float]:
-    return meter.read_rails() if isinstance(meter, HasRails) else {}
+def _rails(meter: Meter, clock: Clock) -> dict[str, float]:
+    return patient(meter.read_rails, meter, clock) if isinstance(meter, HasRails) else {}
 
 
-def patient(meter: Meter, clock: Clock) -> float:
+def patient(read: Callable[[], T], meter: Meter, clock: Clock) -> T:
     """A reading, waited for while the sensor has nothing new. Raises StaleReading where nothing ever comes."""
     give_up_s = clock.now() + max(_PATIENCE_S, 5 * meter.facts.update_s)
     while True:
         try:
-            return meter.read()
+            return read()
         except StaleReading:
             if clock.now() >= give_up_s:
                 raise

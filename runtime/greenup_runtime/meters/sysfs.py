@@ -11,6 +11,7 @@ from greenup_runtime.errors import MeterFault
 MOST_W = 1000.0
 MOST_MV = 100_000
 MOST_MA = 100_000
+NO_RIGHT = "no right to read"
 _LONGEST_BYTES = 4096
 # Stricter than int() and float(): these would take "1_000", "nan" and digits of other scripts.
 _INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
@@ -23,7 +24,7 @@ def read_text(path: Path, hint: str | None = None) -> str:
         with path.open("rb") as file:
             text = file.read(_LONGEST_BYTES).decode("utf-8", errors="replace").strip(" \t\r\n\0")
     except PermissionError as error:
-        raise MeterFault(f"no right to read {path}", hint) from error
+        raise MeterFault(f"{NO_RIGHT} {path}", hint) from error
     except OSError as error:
         raise MeterFault(f"{path} cannot be read: {error.strerror or error}") from error
     if not text:

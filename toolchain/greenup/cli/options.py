@@ -53,7 +53,7 @@ def measure_options(function: F) -> F:
         "--meter",
         default="auto",
         show_default=True,
-        help="auto, none, rapl, estimate, fake:idle_w=2,active_w=3 or replay:FILE.",
+        help="auto, none, or one by name: rapl, ina:shunt_ohm=0.1, fake:idle_w=2,active_w=3, replay:FILE.",
     )(function)
     return click.option("--remeasure", is_flag=True, help="Measure again even if an equal trial is there.")(
         function

@@ -37,9 +37,10 @@ class RunnerClient:
         """What serves there now."""
         return self._json(["status"])
 
-    def meters(self) -> list[dict[str, Any]]:
-        """The device's meters, each with a reading or a reason."""
-        rows: list[dict[str, Any]] = self._json(["meters"])["meters"]
+    def meters(self, settings: dict[str, Any] | None = None, watch_s: float = 0.0) -> list[dict[str, Any]]:
+        """The device's meters, each with a reading or a reason; with `watch_s` also rate, noise and idle power."""
+        watch = ["--watch-s", str(watch_s), "--settings", json.dumps(settings or {})]
+        rows: list[dict[str, Any]] = self._json(["meters", *watch])["meters"]
         return rows
 
     def trust(self, allowed_signers_line: str) -> bool:
