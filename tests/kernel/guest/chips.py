@@ -94,7 +94,7 @@ class Ina226(_Chip):
 class Ina3221(_Chip):
     """40 µV and 8 mV a step, three bits to the left. `shares` says which part of the power each channel sees."""
 
-    def __init__(self, address: int, shunt_ohm: float, shares: tuple[float, ...] = (1.0, 0.5, 0.25)) -> None:
+    def __init__(self, address: int, shunt_ohm: float, shares: tuple[float, ...] = (0.5, 0.3, 0.2)) -> None:
         super().__init__(address, shunt_ohm)
         self._shares = shares
 

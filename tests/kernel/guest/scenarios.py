@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import chips
+import jetson
 import trial
 from rig import ADDRESS, chip_on_bus, ledger, load, meter, packed, plant, sampled
 
@@ -68,8 +69,8 @@ def _raw_request(kind: str) -> str:
 
 
 def rapl_wraps() -> Found:
-    """A counter that starts again after 2 J, several times in the profile."""
-    load("fakerapl range_uj=2000000")
+    """A counter that starts again after 4 J, several times in the profile."""
+    load("fakerapl range_uj=4000000")
     return _profile("rapl", {"kind": "rapl"})
 
 
@@ -200,4 +201,7 @@ ALL: dict[str, Callable[[], Found]] = {
     "trial-rapl": trial.on_rapl,
     "trial-ina219": trial.on_ina219,
     "trial-waiting": trial.waiting,
+    "jetson-rails": jetson.rails,
+    "jetson-profile": jetson.profile,
+    "jetson-trial": jetson.whole_trial,
 }
