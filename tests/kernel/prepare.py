@@ -6,6 +6,7 @@ import sys
 import time
 
 from lab import parts
+from lab.apt import PackagesMissing
 from lab.machines import MACHINES
 
 
@@ -14,7 +15,10 @@ def main() -> None:
     parts.cache().mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or MACHINES:
         begin_s = time.monotonic()
-        folder = parts.prepare(MACHINES[name])
+        try:
+            folder = parts.prepare(MACHINES[name])
+        except PackagesMissing as missing:
+            sys.exit(f"error: {missing}\nhint: this needs Debian 12 with its own package sources")
         print(f"{name}: {folder} ({time.monotonic() - begin_s:.0f} s)")
 
 

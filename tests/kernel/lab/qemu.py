@@ -53,6 +53,7 @@ def boot(machine: Machine, work: Path, files: dict[str, bytes], scenarios: list[
         out.write(bytes(-out.tell() % 512))
         cpio.write_tree(_overlay(machine, work / "overlay", files, scenarios), out)
     command = [*machine.qemu, "-m", str(MEMORY_MB), "-nographic", "-no-reboot", "-nic", "none"]
+    command += ["-icount", "shift=3,sleep=off"]
     command += ["-kernel", str(made / "vmlinuz"), "-initrd", str(initrd)]
     command += ["-append", f"console={machine.console} quiet panic=-1 mitigations=off"]
     if machine.device_tree:
