@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import base64
 import json
 import subprocess
@@ -20,6 +21,7 @@ from greenup_runtime.meters.base import Meter
 from greenup_runtime.sampling import Sampler
 
 ADDRESS = 0x40
+COUNTER_PERIOD_S = 0.2
 MODULES = Path("/modules")
 LEDGER = Path("/tmp/ledger")
 
@@ -86,23 +88,32 @@ def meter(request: str) -> Meter:
 
 
 def sampled(opened: Meter, seconds: float) -> dict[str, Any]:
-    """What the runner's own sampler saw of a meter, from now on and for some seconds."""
+    """What a meter showed from now on for some seconds: a power meter through the sampler, a counter by hand.
+
+    A counter must be read once in each of its ranges.
+    """
     clock = SystemClock()
-    with Sampler(opened, clock) as sampler:
-        start_s, _ = sampler.mark()
-        # A counter is read at the edges only, but must be read once in each of its ranges.
-        for _ in range(round(seconds / 0.2)):
-            clock.sleep(0.2)
-            sampler.mark()
-        end_s, fault = sampler.mark()
-        clock.sleep(3 * opened.facts.update_s)
+    facts = opened.facts
+    start_s = clock.now()
+    if facts.kind == "power":
+        with Sampler(opened, clock) as sampler:
+            clock.sleep(seconds)
+            end_s = clock.now()
+            clock.sleep(3 * facts.update_s)
+        trace = sampler.trace().tobytes()
+    else:
+        readings = array.array("d")
+        for _ in range(round(seconds / COUNTER_PERIOD_S) + 1):
+            value = opened.read()
+            readings.extend((clock.now(), value))
+            clock.sleep(COUNTER_PERIOD_S)
+        start_s, end_s, trace = readings[0], readings[-2], readings.tobytes()
     return {
-        "facts": vars(opened.facts),
+        "facts": vars(facts),
         "warning": getattr(opened, "warning", None),
         "start_s": start_s,
         "end_s": end_s,
-        "fault": fault,
-        "trace": packed(sampler.trace().tobytes()),
+        "trace": packed(trace),
     }
 
 

@@ -108,7 +108,7 @@ def vanishes() -> Found:
             gone_s = clock.now()
             (driver / "unbind").write_text(device.name)
             clock.sleep(0.5)
-            _, fault = sampler.mark()
+            fault = _fault(opened)
             (driver / "bind").write_text(device.name)
             back_s = clock.now()
             clock.sleep(1)
@@ -169,6 +169,14 @@ def _reading(opened: Meter) -> float | str:
         return "stale"
 
 
+def _fault(opened: Meter) -> str | None:
+    try:
+        opened.read()
+    except MeterFault as fault:
+        return fault.message
+    return None
+
+
 def brown_out() -> Found:
     """A part whose supply broke down shows 0 W for ever, because its calibration is gone."""
     load(STUB)
@@ -180,10 +188,7 @@ def brown_out() -> Found:
     part.power_on()
     part.write(5, 0)
     part.set_w(3.0)
-    try:
-        return {"before_w": before_w, "after_w": opened.read(), "reason": None}
-    except MeterFault as fault:
-        return {"before_w": before_w, "reason": fault.message}
+    return {"before_w": before_w, "reason": _fault(opened)}
 
 
 ALL: dict[str, Callable[[], Found]] = {
