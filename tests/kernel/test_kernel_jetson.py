@@ -10,7 +10,7 @@ from lab.qemu import Booted
 
 from greenup import gpsup
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800)]
 
 
 def test_rails_are_read_by_their_labels_and_the_total_alone_counts(jetson: Booted) -> None:

@@ -11,7 +11,7 @@ from lab.qemu import Booted
 
 from greenup import gpsup
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800)]
 
 # A profile of 4 s has three steps and a ramp. Each step can fall half a sampling period away from where the
 # samples put it: 4 W × 5 ms each, of 12.6 J. Half a step of the sensor's resolution comes on top.

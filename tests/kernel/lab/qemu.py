@@ -53,9 +53,9 @@ def boot(machine: Machine, work: Path, files: dict[str, bytes], scenarios: list[
         out.write(bytes(-out.tell() % 512))
         cpio.write_tree(_overlay(machine, work / "overlay", files, scenarios), out)
     command = [*machine.qemu, "-m", str(MEMORY_MB), "-nographic", "-no-reboot", "-nic", "none"]
-    # Time passes by instructions, 8 ns each, and an idle machine skips to its next timer: how busy the host is
+    # Time passes by instructions, 16 ns each, and an idle machine skips to its next timer: how busy the host is
     # changes nothing that the machine sees, and its pauses cost nothing.
-    command += ["-icount", "shift=3,sleep=off"]
+    command += ["-icount", "shift=4,sleep=off"]
     command += ["-kernel", str(made / "vmlinuz"), "-initrd", str(initrd)]
     command += ["-append", f"console={machine.console} quiet panic=-1 mitigations=off"]
     if machine.device_tree:
