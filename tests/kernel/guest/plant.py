@@ -26,6 +26,8 @@ from pathlib import Path
 import chips
 
 Law = Callable[[float], float]
+# A board's capacitors do as much. Without it a sampler would see each time the tick in which it slept.
+SMOOTHING_S = 0.05
 
 
 def profile(points: list[list[float]]) -> Law:
@@ -50,13 +52,15 @@ def closed_loop(idle_w: float, busy_w: float) -> Law:
         lines = os.pread(file, 4096, 0).splitlines()
         return sum(int(line.split()[7]) for line in lines if line.startswith(b"cpu")) / 1e9
 
-    last = [time.perf_counter() - 1e-3, busy_s()]
+    last = [time.perf_counter() - 1e-3, busy_s(), 0.0]
 
     def watts(now_s: float) -> float:
         busy = busy_s()
-        share = (busy - last[1]) / (now_s - last[0])
-        last[:] = [now_s, busy]
-        return idle_w + busy_w * min(1.0, share)
+        elapsed_s = now_s - last[0]
+        share = min(1.0, (busy - last[1]) / elapsed_s)
+        share = last[2] + (share - last[2]) * min(1.0, elapsed_s / SMOOTHING_S)
+        last[:] = [now_s, busy, share]
+        return idle_w + busy_w * share
 
     return watts
 

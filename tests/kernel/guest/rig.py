@@ -97,6 +97,9 @@ def sampled(opened: Meter, seconds: float) -> dict[str, Any]:
     start_s = clock.now()
     if facts.kind == "power":
         with Sampler(opened, clock) as sampler:
+            # Its thread needs a moment to begin.
+            clock.sleep(0.1)
+            start_s = clock.now()
             clock.sleep(seconds)
             end_s = clock.now()
             clock.sleep(3 * facts.update_s)
