@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MARK := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint fix types docs bench install clean help
+.PHONY: demo test test-slow test-kernel lint fix types docs bench install clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,10 +26,13 @@ demo: $(MARK)  ## run the whole loop on real data: train, compress, push, measur
 	$(BIN)/greenup build-and-push examples/acsf1.toml --device local
 
 test: $(MARK)  ## run the default tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not kernel'
 
 test-slow: $(MARK)  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
+
+test-kernel: $(MARK)  ## run the tests on emulated machines with a real kernel's sensors; prepare with .ci/kernel
+	$(BIN)/python -m pytest -m kernel
 
 lint: $(MARK)  ## check style and types
 	$(BIN)/ruff check .
