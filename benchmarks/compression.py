@@ -56,7 +56,8 @@ def main() -> None:
 def combination(name: str, preset: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Tune one recipe and time its contenders: a row each."""
     recipe = recipes.load(ROOT / f"examples/{name}.toml", seed)
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"preset": preset})})
+    if preset != recipe.model.preset:  # a recipe's own widths are for its own preset
+        recipe = recipe.model_copy(update={"model": recipes.ModelSpec(preset=preset)})
     out = arguments.out / f"{name}-{preset}-{seed}"
     with shown(quiet=False) as report:
         session = loop.Session(inventory.find("local"), out, signing.find_key(), report)
