@@ -21,6 +21,9 @@ _COLUMNS = {
     "latency_s": sa.Float,
     "stands_for": sa.Integer,
     "energy_j": sa.Float,
+    "energy_low_j": sa.Float,
+    "energy_high_j": sa.Float,
+    "coverage": sa.Float,
     "method": sa.String,
     "reason": sa.String,
     "source": sa.String,
@@ -47,10 +50,20 @@ class RecordStore:
         try:
             self._engine = sa.create_engine(url or default_url())
             _TABLES.create_all(self._engine)
+            self._add_missing_columns()
         except sa.exc.SQLAlchemyError as error:
             raise GreenupError(
                 f"the store of records cannot be opened: {error}", f"see {STORE_VARIABLE}"
             ) from error
+
+    def _add_missing_columns(self) -> None:
+        """A store of an older version gets what records say more today; old records say nothing there."""
+        known = {column["name"] for column in sa.inspect(self._engine).get_columns(RECORDS.name)}
+        with self._engine.begin() as connection:
+            for name, kind in _COLUMNS.items():
+                if name not in known:
+                    of_type = kind().compile(self._engine.dialect)
+                    connection.execute(sa.text(f"ALTER TABLE {RECORDS.name} ADD COLUMN {name} {of_type}"))
 
     def highest(self, device: str, spool: str) -> int:
         """The highest sequence number stored of a device's spool; 0 for none."""
