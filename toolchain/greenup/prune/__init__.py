@@ -58,5 +58,6 @@ def prune(
 
 
 def fine_tuning(spec: TrainSpec, prune: PruneSpec) -> TrainSpec:
-    """The training settings for the epochs after each cut."""
-    return spec.model_copy(update={"epochs": prune.epochs, "learning_rate": prune.learning_rate})
+    """The training settings for the epochs after each cut; the best epoch counts: no cut gets worse."""
+    changed = {"epochs": prune.epochs, "learning_rate": prune.learning_rate, "choose": "best"}
+    return spec.model_copy(update=changed)

@@ -15,9 +15,9 @@ from greenup.model import ModelConfig
 from greenup.students import student
 from greenup_runtime.errors import UsageFault
 
-_LAYERS = (1, 2, 3, 5)
-_HEADS = (2, 4)
-_PATCH_FACTORS = (1, 2, 3, 4)
+_LAYERS = (1, 2, 4)
+_HEADS = (1, 2, 4)
+_PATCH_FACTORS = (1, 2, 4)
 _FEWEST_TOKENS = 4
 # Candidates closer than this in time are as good as one: only the one with more multiplications is trained.
 TIER_RATIO = 1.25
