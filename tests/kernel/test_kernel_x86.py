@@ -121,7 +121,8 @@ def test_each_bursts_joules_are_those_of_the_ledger(x86: Booted, scenario: str, 
     found = judge.bursts(measured, outcome)
     assert len(found) >= 0.9 * len(measured.bursts)
     total = sum(each.metered_j for each in found) / sum(each.true_j for each in found)
-    assert total == pytest.approx(1, abs=0.005)
+    # The goal of a power meter at 100 updates a burst is 1 %; these have 79. A counter has no such edges.
+    assert total == pytest.approx(1, abs=0.01 if scenario == "trial-ina219" else 0.001)
 
 
 def test_a_variant_that_waits_saves_less_time_than_energy(x86: Booted, tmp_path: Path) -> None:
