@@ -127,6 +127,17 @@ def test_priming_leaves_other_filters_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_peak_filters_are_a_plain_stem_without_a_shortcut() -> None:
+    config = config_for(SMALL.model_copy(update={"filters": "peak"}), 1, 64, 3, "zscore")
+    assert (config.stem_dilations, config.stem_pool, config.shortcut, config.pooling) == (
+        (1,),
+        "max",
+        False,
+        "mean",
+    )
+    assert Classifier(config).embed.summary_width == 0
+
+
 def test_the_shortcut_lets_the_classes_see_the_filters_beside_the_encoder() -> None:
     model = Classifier(config_for(SMALL, 1, 64, 3, "zscore")).eval()
     model.head.weight.data[:, : 2 * model.config.d_model] = 0  # nothing of the encoder gets through

@@ -22,6 +22,8 @@ _BASE_STEM: dict[str, Any] = {
     "shortcut": True,
     "head_dropout": 0.3,
 }
+# The largest answer of plain filters and nothing else: better where the signal repeats within a patch.
+_PEAK_STEM: dict[str, Any] = {"stem": 64, "stem_pool": "max", "stem_answer": "relu"}
 _BASE_SHORTEST_PATCH = 4
 
 
@@ -69,12 +71,24 @@ def config_for(spec: ModelSpec, channels: int, length: int, classes: int, normal
         d_ff=(d_ff,) * layers,
         dropout=dropout,
         norm="pre" if base else "post",
-        pooling="mean+max" if base else "cls",
+        pooling=_pooling(spec),
         positions="learned" if base else "sinusoid",
         amplitude=base and normalize != "none",
         head_hidden=0 if base else d_ff,
-        **({**_BASE_STEM, "stem_answer": spec.filters or "share"} if base else {}),
+        **_stem(spec),
     )
+
+
+def _pooling(spec: ModelSpec) -> Literal["cls", "mean", "mean+max"]:
+    if spec.preset != "base":
+        return "cls"
+    return "mean" if spec.filters == "peak" else "mean+max"
+
+
+def _stem(spec: ModelSpec) -> dict[str, Any]:
+    if spec.preset != "base":
+        return {}
+    return _PEAK_STEM if spec.filters == "peak" else {**_BASE_STEM, "stem_answer": spec.filters or "share"}
 
 
 def _patch(spec: ModelSpec, length: int) -> tuple[int, int]:

@@ -99,8 +99,8 @@ class ModelSpec(_Section):
     """Samples in a patch."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Samples from one patch's start to the next one's."""
-    filters: Literal["share", "relu"] | None = None
-    """What `base`'s filters answer: the share of time in which a shape is there, or how strongly it is there."""
+    filters: Literal["share", "relu", "peak"] | None = None
+    """What `base`'s filters tell: how long a shape is there, how strongly too, or the largest answer alone."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
     """Share of activations dropped in training."""
 

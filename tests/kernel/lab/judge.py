@@ -37,7 +37,7 @@ def profile(outcome: dict[str, Any]) -> Compared:
     """The window of a profile: the runner's own arithmetic on one side, the ledger on the other."""
     facts = MeterFacts.from_json(outcome["facts"])
     start_s, end_s = outcome["start_s"], outcome["end_s"]
-    found = window_energy(ledger.pairs(outcome["trace"]), facts, start_s, end_s)
+    found = window_energy(ledger.pairs(outcome["trace"]), facts, start_s, end_s, steady=False)
     assert found.energy_j is not None, found.reason
     true_j = ledger.energy_j(ledger.pairs(outcome["ledger"]), start_s, end_s)
     return Compared(found.energy_j, true_j, found.updates, facts)
