@@ -52,7 +52,7 @@ def compression(found: dict[str, Any], _name: str) -> str:
         [
             *_table(("set, preset", *_CONTENDERS.values(), "accuracy fp32 → chosen"), rows),
             "",
-            "`python benchmarks/compression.py`: Speedup over `fp32` in ONNX Runtime (in brackets its 95 % interval), "
+            "`python benchmarks/compression.py`: Speedup over ONNX Runtime's `fp32`, with its 95 % interval; "
             "one thread, batch 1, all contenders interleaved in one run; "
             f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}.",
         ]
@@ -77,9 +77,9 @@ def truth(found: dict[str, Any], _name: str) -> str:
         (_GOALS[name], each["reached"], "yes" if each["met"] else "**no**")
         for name, each in found["goals"].items()
     ]
-    settings, trials, windows = len(found["settings"]), found["trials_per_setting"], found["windows_per_length"]
-    command = f"`python benchmarks/truth.py`: {settings} settings, {trials} trials and {windows} windows per length in each"
-    return "\n".join([*_table(("goal", "reached", "met"), rows), "", f"{command}."])
+    size = f"{len(found['settings'])} settings, {found['trials_per_setting']} trials in each"
+    closing = f"`python benchmarks/truth.py`: {size}, {found['windows_per_length']} windows of each length."
+    return "\n".join([*_table(("goal", "reached", "met"), rows), "", closing])
 
 
 _GOALS = {
