@@ -18,7 +18,7 @@ from greenup_runtime.bundle import BASELINE
     type=click.FloatRange(min=0, min_open=True),
     default=30,
     show_default=True,
-    help="Begin no further training after this long.",
+    help="Begin training no further structure after this long; the model itself comes first.",
 )
 @click.option(
     "--folds",

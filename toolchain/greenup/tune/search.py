@@ -35,7 +35,7 @@ _WORTH_TRAINING = 1.1
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is bounded: minutes for training, folds to judge by (0: validation data only), the meter.
+    """How a search is bounded: minutes for training smaller structures, folds to judge by (0: validation data only), the meter.
 
     `again` measures anew where an equal trial is there already.
     """
@@ -80,7 +80,6 @@ class _Search:
     def __init__(self, session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> None:
         self.session, self.recipe, self.settings = session, recipe, settings
         self.stages = TuneStages(loop.job(session, recipe, data_dir))
-        self.deadline_s = time.monotonic() + 60 * settings.minutes
         self.drop = recipe.budget.accuracy_drop_points
         self.notes: list[str] = []
 
@@ -117,9 +116,10 @@ class _Search:
 
     def _train(self, candidates: list[Candidate]) -> None:
         """Train by bisection over the tiers, then slower ones until enough hold the budget."""
+        deadline_s = time.monotonic() + 60 * self.settings.minutes
         open_ones = [row for row in candidates if row.outcome == "not trained"]
         for row in _in_order(open_ones, self._holds):
-            if time.monotonic() > self.deadline_s:
+            if time.monotonic() > deadline_s:
                 self.notes.append(f"{self.settings.minutes:g} minutes were over: not every candidate was trained")
                 return
             row.judgement = on_validation(self.stages, self.stages.distilled(row.structure))
