@@ -35,7 +35,7 @@ _WORTH_TRAINING = 1.1
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is bounded: minutes for training smaller structures, folds to judge by (0: validation data only), the meter.
+    """How a search is bounded: minutes for training structures, folds to judge by (0: validation only), meter.
 
     `again` measures anew where an equal trial is there already.
     """
