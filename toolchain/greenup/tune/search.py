@@ -118,7 +118,7 @@ class _Search:
     def _train(self, candidates: list[Candidate]) -> None:
         """Train by bisection over the tiers, then slower ones until enough hold the budget."""
         open_ones = [row for row in candidates if row.outcome == "not trained"]
-        for row in _in_order(open_ones, self._holds):
+        for row in in_order(open_ones, self._holds):
             if time.monotonic() > self.deadline_s:
                 self.notes.append(f"{self.settings.minutes:g} minutes were over: not every candidate was trained")
                 return
@@ -178,7 +178,7 @@ class _Search:
         )
 
 
-def _in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
+def in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
     """Rows (fastest first) by bisection for the fastest one that holds, then slower ones until enough do.
 
     `holds(row)` is asked after the row was handed out and dealt with.
