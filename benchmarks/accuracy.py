@@ -19,6 +19,7 @@ from greenup import recipe as recipes
 from greenup.cache import Cache
 from greenup.cli.progress import shown
 from greenup.folders import cache_folder
+from greenup_runtime import cpu
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def measure(recipe: recipes.Recipe) -> list[dict[str, Any]]:
     """One row per variant. `train_s` is None where the trained model was in the cache."""
     with shown(quiet=True) as report:
         job = pipeline.Build(
-            recipe, targets.detect_local(), targets.local_features(), Cache(cache_folder()), None, report
+            recipe, targets.detect_local(), cpu.isa_features(), Cache(cache_folder()), None, report
         )
         started = time.perf_counter()
         cached = not missing(job)

@@ -2,8 +2,9 @@
 
     python benchmarks/folds.py RECIPE [--set train.epochs=40 …] [--config stem=128 …] [--folds 5] [--seed 0]
 
-Every training case (training and validation split together) is predicted by a model that did not see it. The
-epochs are fixed and the last one's weights are taken: the held-out fold chooses nothing.
+Every training case (training and validation split together) is predicted by a model that saw neither it nor
+another case of its unit; `greenup tune` divides alike. The epochs are fixed and the last one's weights are taken:
+the held-out fold chooses nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from greenup.intervals import wilson
 from greenup.model import Classifier, ModelConfig
 from greenup.presets import config_for
 from greenup.train import predict, train
+from greenup.tune.folds import divide, everything
 
 
 def main() -> None:
@@ -66,18 +68,18 @@ def overridden(path: Path, changes: list[str]) -> dict[str, Any]:
 def out_of_fold(recipe: recipes.Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
     """Accuracy, log loss, time and size over the folds."""
     data = load(recipe.data, name=recipe.data.dataset or recipe.name, seed=recipe.seed)
-    x = np.concatenate([data.train.x, data.validation.x])
-    y = np.concatenate([data.train.y, data.validation.y])
+    cases = everything(data)
+    x, y = cases.x, cases.y
     config = config_for(recipe.model, *x.shape[1:], len(data.classes), recipe.data.normalize)
     config = changed(config, arguments.config)
-    fold_of = stratified(y, arguments.folds, arguments.seed)
+    fold_of = divide(cases, arguments.folds, arguments.seed)
     probabilities = np.full((len(y), len(data.classes)), np.nan)
     started = time.perf_counter()
     folds = range(arguments.only or arguments.folds)
     for fold in folds:
         held = fold_of == fold
         with tempfile.TemporaryDirectory() as folder:
-            parts = Windows(x[~held], y[~held]), Windows(x[held], y[held])
+            parts = taken(cases, ~held), taken(cases, held)
             fitted = train(config, recipe.train, *parts, seed=arguments.seed, folder=Path(folder))
         probabilities[held] = predict(config, fitted.state, x[held])
     seen = fold_of < len(folds)
@@ -99,14 +101,9 @@ def changed(config: ModelConfig, changes: list[str]) -> ModelConfig:
     return ModelConfig.from_json({**dataclasses.asdict(config), **table})
 
 
-def stratified(y: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """The fold of each case [n]; each class is dealt out in turn after a shuffle."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]
-    fold_of = np.empty(len(y), dtype=np.int64)
-    fold_of[order] = np.arange(len(y)) % folds
-    return fold_of
+def taken(cases: Windows, chosen: npt.NDArray[np.bool_]) -> Windows:
+    """Some of the cases."""
+    return Windows(cases.x[chosen], cases.y[chosen], cases.unit[chosen])
 
 
 if __name__ == "__main__":

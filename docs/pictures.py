@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from greenup.report.styles import colours
@@ -20,12 +21,19 @@ SHOWN_ROUNDS = 6
 def main() -> None:
     """Write the timeline of the first rounds of a trial; print the caption that it needs."""
     trial = trials.load(Path(sys.argv[1]))
-    shown = trials.first_rounds(trial, SHOWN_ROUNDS)
+    shown = first_rounds(trial, SHOWN_ROUNDS)
     plot = timeline(shown, list(trial.variants))
     IMAGES.mkdir(exist_ok=True)
     (IMAGES / "timeline.svg").write_text(standalone(plot.svg), encoding="utf-8")
     meter = trial.meter.source if trial.meter else "no meter"
     print(f"{plot.caption} {trial.facts.get('cpu')}; {meter}; the first {shown.rounds} of {trial.rounds} rounds.")
+
+
+def first_rounds(trial: trials.Trial, count: int) -> trials.Trial:
+    """The trial's first rounds alone, with the trace that belongs to them."""
+    bursts = tuple(burst for burst in trial.bursts if burst.round < count)
+    last_s = max((burst.end_s for burst in bursts), default=0.0)
+    return replace(trial, bursts=bursts, trace=trial.trace[trial.trace[:, 0] <= last_s + 1.0])
 
 
 def standalone(svg: str) -> str:

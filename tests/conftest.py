@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,47 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOME", str(home))
     for variable in ("GREENUP_CACHE", "GREENUP_CONFIG", "GREENUP_STATE", "GREENUP_RUNNER_HOME"):
         monkeypatch.setenv(variable, str(home / variable.lower()))
-    for variable in ("GREENUP_SIGNING_KEY", "GREENUP_STORE", "GREENUP_RUNNER", "XDG_CACHE_HOME"):
+    for variable in (
+        "GREENUP_SIGNING_KEY",
+        "GREENUP_STORE",
+        "GREENUP_RUNNER",
+        "GREENUP_RUNNER_ROOT",
+        "XDG_CACHE_HOME",
+    ):
         monkeypatch.delenv(variable, raising=False)
     return home
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plain ONNX file of `small_model.trained()`, for reading."""
+    import small_model
+
+    from greenup.export import export_onnx
+
+    path = tmp_path_factory.mktemp("small") / "model.onnx"
+    export_onnx(*small_model.trained(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def built_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the small recipe is built once, and the bundle in `out/bundle`; for reading."""
+    import small_recipe
+
+    folder = tmp_path_factory.mktemp("cache")
+    recipe = small_recipe.write(tmp_path_factory.mktemp("recipe"))
+    environment = {**os.environ, "GREENUP_CACHE": str(folder), "GREENUP_CONFIG": str(folder / "config")}
+    command = [*small_recipe.GREENUP, "build", str(recipe), "--quiet", "--out", str(folder / "out")]
+    subprocess.run(command, check=True, env=environment)
+    return folder
+
+
+@pytest.fixture
+def cached(built_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`built_cache`, used by what the test runs."""
+    monkeypatch.setenv("GREENUP_CACHE", str(built_cache))
+    return built_cache
 
 
 @pytest.fixture(scope="session")

@@ -45,9 +45,14 @@ def small(preset: str = "base") -> ModelConfig:
     return config_for(spec, 2, LENGTH, 3, "zscore")
 
 
-@cache
 def trained(preset: str = "base") -> tuple[ModelConfig, State]:
-    """Configuration and weights after a second of training."""
+    """Configuration and weights after a second of training; the weights are the caller's own."""
+    config, state = _trained(preset)
+    return config, {name: value.clone() for name, value in state.items()}
+
+
+@cache
+def _trained(preset: str) -> tuple[ModelConfig, State]:
     config = small(preset)
     with tempfile.TemporaryDirectory() as folder:
         return config, train(config, SPEC, TRAIN, VALIDATION, seed=0, folder=Path(folder)).state

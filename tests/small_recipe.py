@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 
+GREENUP = [sys.executable, "-c", "import sys; from greenup.cli import main; main()"]
 CLASSES = ("kettle", "toaster", "fridge")
 LENGTH = 48
 

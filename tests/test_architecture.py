@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RUNTIME = sorted((ROOT / "runtime/greenup_runtime").rglob("*.py"))
 TOOLCHAIN = sorted((ROOT / "toolchain/greenup").rglob("*.py"))
+DRAWING = (ROOT / "docs/architecture.md").read_text().split("```")[1]
 HEAVY = ("torch", "onnx", "pandas", "scipy", "aeon", "pydantic", "click", "rich", "greenup")
 
 
@@ -35,6 +37,24 @@ def test_nothing_in_the_toolchain_imports_the_command_line() -> None:
     for path in TOOLCHAIN:
         if "cli" not in path.parts:
             assert not any(name.startswith("greenup.cli") for name in imported(path)), path
+
+
+def drawn() -> dict[str, set[str]]:
+    """What the drawing shows of each folder that it lists: its modules and packages."""
+    shown: dict[str, set[str]] = {}
+    for line in DRAWING.splitlines()[1:]:
+        if not line.startswith(" "):
+            inside = shown.setdefault(line.split()[0], set())
+        else:
+            inside.update(re.findall(r"[a-z_]+(?:\.py|/)", line))
+    return shown
+
+
+@pytest.mark.parametrize("folder", ["toolchain/greenup/", "runtime/greenup_runtime/"])
+def test_the_drawing_shows_what_is_there_and_nothing_else(folder: str) -> None:
+    modules = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+    assert drawn()[folder] == modules | packages
 
 
 def test_nothing_is_longer_than_a_room_should_be() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from greenup import bundle as packing
 from greenup.cli import VERBS, run
 from greenup.signing import find_key
 from greenup_runtime.bundle import BLOBS
-
-GREENUP = [sys.executable, "-c", "import sys; from greenup.cli import main; main()"]
 
 
 @pytest.fixture
@@ -46,7 +43,9 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str],
 
 def test_completion_knows_verbs_and_options() -> None:
     words = {"COMP_WORDS": "greenup build", "COMP_CWORD": "1", "_GREENUP_COMPLETE": "bash_complete"}
-    done = subprocess.run(GREENUP, env={**os.environ, **words}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        small_recipe.GREENUP, env={**os.environ, **words}, capture_output=True, text=True, check=False
+    )
     assert {"plain,build", "plain,build-and-push"} <= set(done.stdout.split())
 
 
@@ -119,7 +118,7 @@ def test_doctor_checks_host_and_device(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_an_interrupt_is_exit_130_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     recipe = small_recipe.write(tmp_path / "r", epochs=4000)
-    command = [*GREENUP, "build", str(recipe), "--out", str(tmp_path / "out")]
+    command = [*small_recipe.GREENUP, "build", str(recipe), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -133,7 +132,9 @@ def test_an_interrupt_is_exit_130_and_leaves_nothing_half_written(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_one_message_and_leaves_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_full_disk_is_one_message_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, cached: Path
+) -> None:
     recipe = small_recipe.write(tmp_path / "r")
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_the_bytes_do_not_depend_on_the_folder_or_the_process(exported: Path, tm
     )
     folder = tmp_path / "another" / "folder"
     folder.mkdir(parents=True)
-    env = {"PYTHONHASHSEED": "7", "HOME": str(folder), "ORT_DISABLE_TELEMETRY": "1"}
+    env = {**os.environ, "PYTHONHASHSEED": "7", "HOME": str(folder), "ORT_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-c", script, str(exported)]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == ""

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,25 +21,7 @@ from greenup.cli import run
 from greenup_runtime import trial as trials
 from greenup_runtime.bundle import Bundle, open_folder
 
-GREENUP = [sys.executable, "-c", "import sys; from greenup.cli import main; main()"]
 VARIANTS = ["fp32", "int8", "pruned", "pruned-int8"]
-
-
-@pytest.fixture(scope="module")
-def built_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the small recipe is built once for this file's tests."""
-    folder = tmp_path_factory.mktemp("cache")
-    recipe = small_recipe.write(tmp_path_factory.mktemp("recipe"))
-    environment = {**os.environ, "GREENUP_CACHE": str(folder), "GREENUP_CONFIG": str(folder / "config")}
-    command = [*GREENUP, "build", str(recipe), "--quiet", "--out", str(folder / "out")]
-    subprocess.run(command, check=True, env=environment)
-    return folder
-
-
-@pytest.fixture
-def cached(built_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GREENUP_CACHE", str(built_cache))
-    return built_cache
 
 
 def result_of(capsys: pytest.CaptureFixture[str], argv: list[str]) -> dict[str, object]:
@@ -145,7 +126,7 @@ def test_the_chosen_variant_serves_and_is_signed(
 def build(folder: Path, cache: Path) -> Bundle:
     recipe = small_recipe.write(folder)
     environment = {**os.environ, "GREENUP_CACHE": str(cache)}
-    command = [*GREENUP, "build", str(recipe), "--quiet", "--out", str(folder / "out")]
+    command = [*small_recipe.GREENUP, "build", str(recipe), "--quiet", "--out", str(folder / "out")]
     subprocess.run(command, check=True, env=environment, cwd=folder)
     return open_folder(folder / "out/bundle")
 
@@ -177,7 +158,7 @@ def test_a_build_killed_at_every_stage_resumes_to_the_same_bundle(tmp_path: Path
     """One build after the other on one cache, each killed some time after the next stage began."""
     recipe = small_recipe.write(tmp_path / "r")
     environment = {**os.environ, "GREENUP_CACHE": str(tmp_path / "cache")}
-    command = [*GREENUP, "build", str(recipe), "--out", str(tmp_path / "out")]
+    command = [*small_recipe.GREENUP, "build", str(recipe), "--out", str(tmp_path / "out")]
     rng = random.Random(0)
     for stage in STAGES:
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

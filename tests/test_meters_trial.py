@@ -14,6 +14,7 @@ from greenup import loop, targets
 from greenup.devices.client import RunnerClient
 from greenup.devices.inventory import LOCAL, Device
 from greenup.devices.link import LocalLink
+from greenup.recipe import MeasureSpec
 from greenup.signing import find_key
 
 
@@ -26,7 +27,7 @@ def test_the_shunt_of_the_target_reaches_the_trial(tmp_path: Path, monkeypatch: 
     session = loop.Session(device, tmp_path / "out", find_key(), lambda *_: None)
     small_bundle.make(session.bundle_folder)
     packing.sign(session.bundle_folder, find_key())
-    spec = loop.MeasureSpec(burst_s=0.1, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
+    spec = MeasureSpec(burst_s=0.1, max_burst_s=0.1, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
     _, trial = loop.open_trial(loop.measure(session, spec, "auto", 0, again=False))
     assert trial.meter is not None
     assert trial.meter.name == "ina"

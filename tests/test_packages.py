@@ -17,6 +17,7 @@ from greenup import loop
 from greenup.devices.client import RunnerClient
 from greenup.devices.inventory import LOCAL, Device
 from greenup.devices.link import LocalLink
+from greenup.recipe import MeasureSpec
 from greenup.signing import find_key
 from greenup.targets import detect_local
 
@@ -72,7 +73,7 @@ def test_a_runner_without_the_toolchain_proves_serves_and_measures(runtime_only:
     session = loop.Session(device, tmp_path / "out", find_key(), lambda *_: None)
     small_bundle.make(session.bundle_folder)
     packing.sign(session.bundle_folder, find_key())
-    spec = loop.MeasureSpec(burst_s=0.02, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
+    spec = MeasureSpec(burst_s=0.02, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
     _, trial = loop.open_trial(loop.measure(session, spec, "estimate", 0, again=False))
     assert trial.variants == ("fp32", "pruned")
     assert trial.meter is not None

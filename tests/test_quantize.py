@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -126,7 +127,7 @@ def test_the_bytes_do_not_depend_on_the_process(exported: Path, int8: Path, tmp_
         "from greenup.recipe import QuantizeSpec;"
         "quantize(Path(sys.argv[1]), Path('int8.onnx'), np.load('windows.npy'), QuantizeSpec())"
     )
-    env = {"PYTHONHASHSEED": "7", "HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "1"}
+    env = {**os.environ, "PYTHONHASHSEED": "7", "HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-c", script, str(exported)]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == ""

@@ -36,11 +36,9 @@ CALIBRATION = small.TRAIN.x[:32]
 PLANTED = "layers.0.attention.out.weight"
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("nodes") / "model.onnx"
-    export_onnx(*small.trained(), path)
-    return path
+@pytest.fixture
+def exported(small_onnx: Path) -> Path:
+    return small_onnx
 
 
 @pytest.fixture(scope="module")

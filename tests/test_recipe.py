@@ -8,6 +8,7 @@ import pytest
 
 from greenup import recipe
 from greenup_runtime.errors import RecipeFault
+from greenup_runtime.plan import Plan
 
 MINIMAL = {"name": "mine", "data": {"dataset": "ACSF1"}}
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -24,6 +25,11 @@ def test_a_minimal_recipe_has_the_documented_defaults() -> None:
     loaded = recipe.parse(MINIMAL)
     assert loaded.variants == ("fp32", "int8", "pruned", "pruned-int8")
     assert (loaded.opset, loaded.model.preset, loaded.budget.accuracy_drop_points) == (20, "base", 1.0)
+
+
+def test_the_trial_of_a_recipe_is_the_runners_own_unless_it_says_otherwise() -> None:
+    plan = Plan(variants=("fp32",))
+    assert {name: getattr(plan, name) for name in recipe.MeasureSpec.model_fields} == dict(recipe.MeasureSpec())
 
 
 def test_a_mistyped_key_is_met_with_the_nearest_one() -> None:

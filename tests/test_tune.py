@@ -19,7 +19,7 @@ from greenup.result import Accuracy, Interval, Judgement, VariantResult
 from greenup.tune.folds import divide
 from greenup.tune.judge import paired
 from greenup.tune.screen import Screened
-from greenup.tune.search import Candidate, _in_order
+from greenup.tune.search import Candidate, in_order
 from greenup.tune.structures import Structure, grid, tiers
 from greenup_runtime.bundle import open_folder
 
@@ -48,7 +48,7 @@ def test_of_equally_fast_structures_the_one_that_computes_most_is_trained() -> N
 @pytest.mark.parametrize("fastest_that_holds", range(9))
 def test_bisection_finds_the_fastest_that_holds_and_trains_few(fastest_that_holds: int) -> None:
     rows = [Candidate(Structure(layers, 2, 1), Screened(layers * 1e-3, 1)) for layers in range(1, 9)]
-    order = list(_in_order(rows, lambda row: rows.index(row) >= fastest_that_holds))
+    order = list(in_order(rows, lambda row: rows.index(row) >= fastest_that_holds))
     holding = [row for row in order if rows.index(row) >= fastest_that_holds]
     if fastest_that_holds < len(rows):
         assert rows[fastest_that_holds] in holding

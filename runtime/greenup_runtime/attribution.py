@@ -90,18 +90,15 @@ def attribute(
     rest = _Rest(whole, whole.energy_j - measured_j, rest_s, idle_s, idle_w)
     if rest.left_j <= 0:
         # Single requests add up to more than the whole: their windows are too short for this meter.
-        return attribute_by_time(requests, whole, weights_s, idle_s)
+        return _by_time(whole, weights_s, idle_s)
     shares = [share or rest.request(weight_s) for share, weight_s in zip(alone, weights_s, strict=True)]
     return Attribution(tuple(shares), rest.idle(), whole)
 
 
-def attribute_by_time(
-    requests: Sequence[Span], whole: WindowEnergy, weights_s: FloatArray, idle_s: float
-) -> Attribution:
+def _by_time(whole: WindowEnergy, weights_s: FloatArray, idle_s: float) -> Attribution:
     """The period's energy by time alone: the same power for work and idle."""
     assert whole.energy_j is not None
     rest = _Rest(whole, whole.energy_j, float(weights_s.sum()), idle_s, None)
-    assert len(requests) == len(weights_s)
     return Attribution(tuple(rest.request(float(weight_s)) for weight_s in weights_s), rest.idle(), whole)
 
 

@@ -20,7 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -271,7 +271,7 @@ def _draft(bench: _Bench) -> Trial:
         trace=bench.sampler.trace(),
         facts={
             **known,
-            "plan": {**asdict(plan), "variants": list(plan.variants)},
+            "plan": plan.to_json(),
             "passed_over": list(bench.chosen.reasons),
             "burst_s": bench.burst_s,
             "discarded": dict(Counter(burst.discarded for burst in bench.bursts if burst.discarded)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenup_runtime.errors import UsageFault
@@ -47,6 +47,10 @@ class Plan:
             raise UsageFault(
                 f"the plan of the measurement cannot be read: {error}", "host and runner differ in version"
             ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """As the host sends it and as it stands in a trial."""
+        return {**asdict(self), "variants": list(self.variants)}
 
     def burst_length_s(self, meter: MeterFacts | None) -> float:
         """Seconds of a burst: enough for 100 updates of the meter that watches, within the plan's bounds."""

@@ -6,11 +6,12 @@ Pi: bits 0 to 3 mean now, bits 16 to 19 mean since boot (Raspberry Pi documentat
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from greenup_runtime import vcgencmd
+from greenup_runtime.errors import MeterFault
 
 _FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_BOOT = 16
@@ -50,7 +51,7 @@ class BoardProbe:
         self._counters = sorted(root.glob(_COUNTERS))
         self._firmware = root / _FIRMWARE
         # The firmware's own tool is asked where the kernel does not show its flags.
-        self._tool = None if self._firmware.exists() else shutil.which("vcgencmd")
+        self._tool = None if self._firmware.exists() else vcgencmd.find()
 
     def read(self) -> Conditions:
         """The conditions now; a file that cannot be read is left out."""
@@ -110,6 +111,6 @@ def _number(path: Path) -> float | None:
 
 def _ask(tool: str) -> str:
     try:
-        return subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=2).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
+        return vcgencmd.ask(tool, "get_throttled").strip()
+    except MeterFault:
         return ""

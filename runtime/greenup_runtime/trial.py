@@ -16,7 +16,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,13 +115,6 @@ class Trial:
     def rounds(self) -> int:
         """How many rounds were run; in each, every variant and idle had one burst."""
         return 1 + max((burst.round for burst in self.bursts), default=-1)
-
-
-def first_rounds(trial: Trial, count: int) -> Trial:
-    """The trial's first rounds alone, with the trace that belongs to them."""
-    bursts = tuple(burst for burst in trial.bursts if burst.round < count)
-    last_s = max((burst.end_s for burst in bursts), default=0.0)
-    return replace(trial, bursts=bursts, trace=trial.trace[trial.trace[:, 0] <= last_s + 1.0])
 
 
 def save(trial: Trial, folder: Path) -> None:

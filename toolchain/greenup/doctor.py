@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from greenup import permissions, signing
+from greenup import permissions, signing, targets
 from greenup.cache import writing
 from greenup.devices import inventory
-from greenup.folders import cache_folder, shipped
+from greenup.folders import cache_folder
 from greenup_runtime import __version__
 from greenup_runtime.errors import GreenupError
 from greenup_runtime.meters.sysfs import NO_RIGHT
@@ -69,7 +69,7 @@ def _cache() -> str:
 
 
 def _targets() -> Check:
-    found = sorted(path.stem for path in shipped("targets").glob("*.toml"))
+    found = targets.names()
     return Check("targets", bool(found), ", ".join(found) or "none", None if found else "install greenup again")
 
 

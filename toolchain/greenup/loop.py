@@ -207,7 +207,7 @@ def _request(
     target = session.device.target
     return {
         "bundle": bundle.digest,
-        "plan": {**asdict(plan), "variants": list(variants)},
+        "plan": plan.to_json(),
         "meters": list(target.meters.order),
         **target.meter_settings(),
     }

@@ -16,6 +16,7 @@ import tomllib
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from greenup_runtime.errors import RecipeFault
+from greenup_runtime.plan import Plan
 
 VariantName = Literal["fp32", "int8", "pruned", "pruned-int8"]
 Change = Literal["crop", "roll", "scale", "mask", "jitter"]
@@ -185,23 +186,25 @@ class BudgetSpec(_Section):
 class MeasureSpec(_Section):
     """The trial: bursts per round, precision asked for, and its bounds."""
 
-    burst_s: Annotated[float, Field(gt=0)] = 0.3
+    # Each key is a field of the runner's plan, whose defaults are the only ones.
+
+    burst_s: Annotated[float, Field(gt=0)] = Plan.burst_s
     """Seconds of back-to-back inferences of one variant."""
-    warmup_s: Annotated[float, Field(ge=0)] = 1.0
+    warmup_s: Annotated[float, Field(ge=0)] = Plan.warmup_s
     """Seconds of work before the first round."""
-    pilot_rounds: Annotated[int, Field(ge=3)] = 8
+    pilot_rounds: Annotated[int, Field(ge=3)] = Plan.pilot_rounds
     """Rounds from whose spread the number of rounds is fixed."""
-    max_rounds: Annotated[int, Field(ge=3)] = 40
+    max_rounds: Annotated[int, Field(ge=3)] = Plan.max_rounds
     """No more rounds than this, whatever the spread."""
-    precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    precision: Annotated[float, Field(gt=0, lt=1)] = Plan.precision
     """Half-width wanted of the 95 % interval of a ratio, as a share (0.02 is ± 2 %)."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1)] = Plan.threads
     """Threads of ONNX Runtime on the device."""
-    max_burst_s: Annotated[float, Field(gt=0)] = 30.0
+    max_burst_s: Annotated[float, Field(gt=0)] = Plan.max_burst_s
     """Bursts grow until they hold 100 of the meter's updates, but not beyond this."""
-    max_warmup_s: Annotated[float, Field(ge=0)] = 60.0
+    max_warmup_s: Annotated[float, Field(ge=0)] = Plan.max_warmup_s
     """The warm-up goes on until the board's temperature is steady, but not beyond this."""
-    pace_hz: Annotated[float, Field(gt=0)] | None = None
+    pace_hz: Annotated[float, Field(gt=0)] | None = Plan.pace_hz
     """Also run windows at this rate with idle between; `serve.rate_hz` if left out."""
 
 

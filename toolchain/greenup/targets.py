@@ -146,8 +146,3 @@ def detect(architecture: str, model: str) -> Target:
             return target
     what = f"{architecture}, {model}" if model else architecture
     raise UsageFault(f"no target fits this machine ({what})", f"there are: {', '.join(names())}")
-
-
-def local_features() -> tuple[str, ...]:
-    """Features of this machine's CPU that matter to int8 kernels."""
-    return cpu.isa_features()

@@ -12,10 +12,9 @@ at the input is not measured: USB devices and what hangs on the 5 V pins are not
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Mapping
 
+from greenup_runtime import vcgencmd
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters.base import MeterOptions
 from greenup_runtime.meters.mailbox import Mailbox
@@ -28,7 +27,6 @@ VCGENCMD_UPDATE_S = 0.2
 # The steps that the firmware's figures show (see tests/boards): 0.976 mA a rail, each at its voltage.
 RESOLUTION_W = 0.02
 _WAYS = ("mailbox", "vcgencmd")
-_TIMEOUT_S = 2.0
 _LINE = re.compile(
     r"[ \t]*(?P<name>[A-Z0-9_]{1,40})_(?P<kind>[AV]) (current|volt)\([0-9]{1,3}\)="
     r"(?P<value>[0-9]{1,3}\.[0-9]{1,12})(?P<unit>[AV])[ \t\r]*"
@@ -102,19 +100,7 @@ def _mailbox(options: MeterOptions) -> tuple[Callable[[], str], Callable[[], Non
 
 
 def _vcgencmd(_options: MeterOptions) -> tuple[Callable[[], str], Callable[[], None], float]:
-    program = shutil.which("vcgencmd")
+    program = vcgencmd.find()
     if program is None:
         raise MeterFault("the program is not on the PATH")
-
-    def ask() -> str:
-        try:
-            done = subprocess.run(
-                [program, COMMAND], capture_output=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise MeterFault(f"vcgencmd does not answer: {error}") from error
-        if done.returncode != 0:
-            raise MeterFault(f"vcgencmd failed: {done.stderr.decode(errors='replace').strip()[:200]}")
-        return done.stdout.decode("utf-8", errors="replace")
-
-    return ask, lambda: None, VCGENCMD_UPDATE_S
+    return (lambda: vcgencmd.ask(program, COMMAND)), lambda: None, VCGENCMD_UPDATE_S

@@ -118,7 +118,7 @@ class _Search:
         """Train by bisection over the tiers, then slower ones until enough hold the budget."""
         deadline_s = time.monotonic() + 60 * self.settings.minutes
         open_ones = [row for row in candidates if row.outcome == "not trained"]
-        for row in _in_order(open_ones, self._holds):
+        for row in in_order(open_ones, self._holds):
             if time.monotonic() > deadline_s:
                 self.notes.append(f"{self.settings.minutes:g} minutes were over: not every candidate was trained")
                 return
@@ -172,13 +172,13 @@ class _Search:
         return chosen, fresh
 
     def _measured(self, seed: int, names: tuple[str, ...]) -> Path:
-        spec, settings = self.recipe.measure, self.settings
+        spec, settings = self.recipe.trial, self.settings
         return loop.measure(
             self.session, spec, settings.meter, seed, again=settings.again, only=names, serve=False
         )
 
 
-def _in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
+def in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
     """Rows (fastest first) by bisection for the fastest one that holds, then slower ones until enough do.
 
     `holds(row)` is asked after the row was handed out and dealt with.
