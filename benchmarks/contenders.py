@@ -19,6 +19,7 @@ from onnxruntime import quantization as ort
 from greenup import weights
 from greenup.cache import Cache
 from greenup.data import DataSet
+from greenup.export import batch_of
 from greenup.folders import cache_folder
 from greenup.loop import Session
 from greenup.model import Classifier
@@ -80,7 +81,7 @@ def _windows(data: DataSet) -> Iterator[Float32]:
 
 
 def _onnx(path: Path, data: DataSet, variant: str) -> Contender:
-    engine, windows = Engine(path), _windows(data)
+    engine, windows = Engine(path, batch_of(path)), _windows(data)
     right = int((engine.infer(data.test.x).argmax(axis=1) == data.test.y).sum())
     return Contender(lambda: engine.infer_one(next(windows)), right, len(data.test), variant)
 
