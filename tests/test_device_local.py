@@ -60,6 +60,35 @@ def test_an_unsigned_bundle_is_pushed_only_if_allowed(session: Session, tmp_path
     assert session.device.runner.status()["current"]["signature"] is None
 
 
+def another(session: Session, folder: Path) -> Session:
+    """A session with another bundle, small and signed, for the same device."""
+    other = Session(session.device, folder, session.key, session.progress)
+    small_bundle.make(other.bundle_folder, widths={"fp32": 64, "pruned": 16})
+    packing.sign(other.bundle_folder, other.key)
+    return other
+
+
+def test_a_push_leaves_what_serves_alone_and_a_rollback_returns_to_it(session: Session, tmp_path: Path) -> None:
+    chosen = loop.conclude(session, loop.measure(session, QUICK, "estimate", seed=3, again=False))
+    other = another(session, tmp_path / "other")
+    loop.push(other)
+    status = session.device.runner.status
+    assert status()["current"]["selection"]["bundle"] == chosen.bundle
+    loop.conclude(other, loop.measure(other, QUICK, "estimate", seed=3, again=False))
+    assert status()["current"]["selection"]["bundle"] != chosen.bundle
+    LocalLink().call(["rollback"]).json()
+    back = status()["current"]["selection"]
+    assert (back["bundle"], back["variant"]) == (chosen.bundle, chosen.chosen)
+
+
+def test_simulated_energy_chooses_nothing(session: Session) -> None:
+    loop.push(session)
+    before = session.device.runner.status()["current"]
+    result = loop.conclude(session, loop.measure(session, QUICK, "fake", seed=3, again=False))
+    assert session.device.runner.status()["current"] == before
+    assert "simulated energy chooses nothing" in result.notes[0]
+
+
 def test_a_failed_proof_keeps_what_served(session: Session, tmp_path: Path) -> None:
     good = loop.push(session)
     bad = Session(session.device, tmp_path / "bad", session.key, session.progress)

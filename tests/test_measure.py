@@ -74,6 +74,10 @@ def test_rounds_are_fixed_by_the_spread_of_the_pilot() -> None:
     assert simulate(noise=0.9, pilot_rounds=8, precision=1e-4).rounds == 30
 
 
+def test_no_more_rounds_than_asked_for() -> None:
+    assert simulate(noise=0.9, pilot_rounds=8, max_rounds=3, precision=1e-4).rounds == 3
+
+
 def test_latencies_are_those_of_the_inferences() -> None:
     for burst in simulate().bursts:
         if burst.variant:

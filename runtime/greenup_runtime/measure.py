@@ -110,12 +110,13 @@ def run_trial(
 
 def _rounds(bench: _Bench, order: random.Random, progress: Progress) -> None:
     plan = bench.plan
-    total, index = plan.pilot_rounds, 0
+    pilots = min(plan.pilot_rounds, plan.max_rounds)
+    total, index = pilots, 0
     while index < total:
         progress(index, total, f"round {index + 1} of {total}")
         _round(index, bench, order)
         index += 1
-        if index == plan.pilot_rounds:
+        if index == pilots:
             total = _rounds_needed(plan, _draft(bench))
     progress(total, total, "measured")
 
@@ -231,8 +232,8 @@ def _play(bench: _Bench, place: str) -> None:
 def _rounds_needed(plan: Plan, pilot: Trial) -> int:
     """How many rounds give every ratio the asked precision, from the spread seen in the pilot rounds."""
     spread = max((*_spreads(pilot, _time), *_spreads(pilot, _energy)), default=0.0)
-    wanted = math.ceil((t95(plan.pilot_rounds - 1) * spread / math.log1p(plan.precision)) ** 2)
-    return max(plan.pilot_rounds, min(plan.max_rounds, wanted))
+    wanted = math.ceil((t95(pilot.rounds - 1) * spread / math.log1p(plan.precision)) ** 2)
+    return max(pilot.rounds, min(plan.max_rounds, wanted))
 
 
 def _spreads(trial: Trial, figure: Callable[[Trial, Burst], float | None]) -> list[float]:

@@ -135,7 +135,10 @@ class Store:
         """Let the one that served before serve again, and keep the cause. Raises DeviceFault if there is none."""
         state = self.state()
         if state["previous"] is None:
-            raise DeviceFault("there is nothing to roll back to", "this device has served one selection only")
+            raise DeviceFault(
+                "there is nothing to roll back to",
+                "only one step back is kept",
+            )
         self._switch(state["previous"], None, state["highest_sequence"], cause)
         selection: dict[str, Any] = state["previous"]["selection"]
         return selection

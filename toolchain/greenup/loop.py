@@ -1,6 +1,7 @@
 """The whole loop on one device: build, push, measure, choose, commit, report. Files are written here only.
 
 OUT/bundle/            the signed bundle
+OUT/measure.json       how the recipe wants it measured; what `greenup measure` goes by
 OUT/trials/<id>/       one measurement, raw data and the manifest it is of
 OUT/selection.json     what the device serves now
 OUT/result.json        what `--json` prints
@@ -9,6 +10,7 @@ OUT/report.html        the report
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -29,12 +31,13 @@ from greenup.result import Result
 from greenup.signing import SigningKey
 from greenup_runtime import trial as trials
 from greenup_runtime.bundle import MANIFEST_NAME, Bundle, open_folder, parse
-from greenup_runtime.errors import GreenupError, UsageFault
+from greenup_runtime.errors import GreenupError, IntegrityFault, UsageFault
 from greenup_runtime.files import write_json
 from greenup_runtime.plan import Plan
 from greenup_runtime.trial import Trial
 
 Progress = Callable[[str, int, int, str], None]
+_PLAN = "measure.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Session:
 
 def build(session: Session, recipe: Recipe, data_dir: Path | None) -> Bundle:
     """Build a recipe for the session's device, and put the signed bundle into `OUT/bundle`."""
-    return publish(session, pipeline.build(job(session, recipe, data_dir)))
+    return publish(session, pipeline.build(job(session, recipe, data_dir)), recipe)
 
 
 def job(session: Session, recipe: Recipe, data_dir: Path | None) -> pipeline.Build:
@@ -65,14 +68,26 @@ def job(session: Session, recipe: Recipe, data_dir: Path | None) -> pipeline.Bui
     return pipeline.Build(recipe, target, features, Cache(cache_folder()), data_dir, session.progress)
 
 
-def publish(session: Session, packed: Bundle) -> Bundle:
-    """Sign a packed bundle and put it into `OUT/bundle`."""
+def publish(session: Session, packed: Bundle, recipe: Recipe) -> Bundle:
+    """Sign a packed bundle and put it into `OUT/bundle`, with how its recipe wants it measured beside it."""
     with tempfile.TemporaryDirectory() as scratch:
         staged = Path(scratch) / "bundle"
         shutil.copytree(packed.blobs.parent.parent, staged)
         packing.sign(staged, session.key)
         replace_folder(staged, session.bundle_folder)
+    write_json(session.out / _PLAN, {"seed": recipe.seed, "measure": recipe.trial.model_dump(mode="json")})
     return open_folder(session.bundle_folder)
+
+
+def planned(out: Path) -> tuple[MeasureSpec, int]:
+    """How the recipe of `OUT/bundle` wants it measured, and its seed; the defaults for a bundle from elsewhere."""
+    try:
+        kept = json.loads((out / _PLAN).read_text())
+        return MeasureSpec.model_validate(kept["measure"]), int(kept["seed"])
+    except FileNotFoundError:
+        return MeasureSpec(), 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityFault(f"{out / _PLAN} is damaged: {error}", "build again, or remove it") from error
 
 
 def push(session: Session, *, serve: bool = True) -> pushing.Pushed:
@@ -137,7 +152,11 @@ def conclude(
     `tried` and `notes` are a search's, to stand in both.
     """
     bundle, trial = open_trial(trial_folder)
+    if trial.meter is not None and trial.meter.simulated:
+        notes = (*notes, "simulated energy chooses nothing: what serves on the device was left alone")
     result = replace(assembled(session, trial_folder), tried=tried, notes=notes)
+    if trial.meter is not None and trial.meter.simulated:
+        return write_report(result, trial, session.out)
     selection = pushing.select(
         session.device,
         bundle.digest,

@@ -23,7 +23,7 @@ from greenup.cli import options
     type=click.FloatRange(min=0, min_open=True),
     help="A meter beside the board, with so many readings a second, records: play a load pattern for it.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order within rounds.")
+@click.option("--seed", type=int, help="Seed of the order within rounds, instead of the recipe's.")
 @options.unsigned_option
 @options.quiet_option
 @options.json_option
@@ -37,12 +37,14 @@ def command(
     precision: float | None,
     rate_hz: float | None,
     external_hz: float | None,
-    seed: int,
+    seed: int | None,
     allow_unsigned: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Push OUT/bundle if need be, measure its variants on a device, and let the best one serve.
+
+    What is not said here is as the bundle's recipe says.
 
     \b
     Example:
@@ -51,7 +53,6 @@ def command(
     """
     from greenup import loop
     from greenup.cli import context, present, progress
-    from greenup.recipe import MeasureSpec
 
     given: dict[str, Any] = {
         "burst_s": burst_s,
@@ -59,9 +60,12 @@ def command(
         "precision": precision,
         "pace_hz": rate_hz,
     }
-    spec = MeasureSpec(**{name: value for name, value in given.items() if value is not None})
+    planned, recipe_seed = loop.planned(out)
+    spec = planned.model_copy(update={name: value for name, value in given.items() if value is not None})
     with progress.shown(quiet) as report:
         session = context.session(device, out, report, allow_unsigned=allow_unsigned)
-        trial = loop.measure(session, spec, meter, seed, again=remeasure, external_hz=external_hz)
+        trial = loop.measure(
+            session, spec, meter, recipe_seed if seed is None else seed, again=remeasure, external_hz=external_hz
+        )
         result = loop.conclude(session, trial)
     present.result(result, as_json)

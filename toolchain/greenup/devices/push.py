@@ -77,9 +77,8 @@ def select(
 
 
 def serve_first(device: Device, bundle: str, key: SigningKey | None, *, allow_unsigned: bool) -> None:
-    """Let the baseline of a bundle serve on a device where another bundle, or none, serves so far."""
-    current = device.runner.status()["current"]
-    if current is None or current["selection"]["bundle"] != bundle:
+    """Let the baseline of a bundle serve on a device where nothing serves so far; a choice is left alone."""
+    if device.runner.status()["current"] is None:
         select(device, bundle, BASELINE, key, allow_unsigned=allow_unsigned)
 
 

@@ -43,7 +43,7 @@ def screen(
         folder = stages.sketched(structure)
         made[structure.name] = Made(stages.float_onnx(folder, structure.name), folder)
     aside = replace(session, out=session.out / "tune" / "screen")
-    bundle = loop.publish(aside, open_folder(stages.packed(made)))
+    bundle = loop.publish(aside, open_folder(stages.packed(made)), stages.recipe)
     folder = loop.measure(aside, SPEC, "none", seed, again=False, serve=False)
     _, trial = loop.open_trial(folder)
     macs = {entry["name"]: entry["macs"] for entry in bundle.manifest["variants"]}

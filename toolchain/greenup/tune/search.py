@@ -89,7 +89,7 @@ class _Search:
         finalists = self._judge(candidates)
         judged = {row.structure.name: row.judgement for row in finalists if row.judgement}
         made = self._made(finalists)
-        loop.publish(self.session, open_folder(self.stages.packed(made, judged)))
+        loop.publish(self.session, open_folder(self.stages.packed(made, judged)), self.recipe)
         chosen, folder = self._confirmed(tuple(made))
         for row in finalists:
             if chosen in (row.structure.name, f"{row.structure.name}-int8"):
