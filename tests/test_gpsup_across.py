@@ -44,6 +44,14 @@ def test_every_variant_can_be_the_baseline() -> None:
     assert rows["fp32"].speedup.holds(0.5)
 
 
+def test_a_trial_is_not_compared_with_itself() -> None:
+    first, other = make_trial(TIMES, POWERS), replace(make_trial(TIMES, POWERS), id="other")
+    for given in ([first, first], [other, first, first]):
+        with pytest.raises(UsageFault, match=f"trial {first.id} was given twice") as fault:
+            compare_trials(given, "fp32")
+        assert "each trial once" in str(fault.value.hint)
+
+
 def test_other_meters_and_scopes_are_refused_unless_asked_for() -> None:
     trials = [make_trial(TIMES, POWERS, COUNTER), replace(make_trial(TIMES, POWERS, POWER), id="other")]
     with pytest.raises(UsageFault, match=r"rapl \(package\) in .*; ina \(board\) in other") as fault:

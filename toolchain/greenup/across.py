@@ -38,9 +38,11 @@ class Row:
 def compare_trials(trials: Sequence[Trial], baseline: str, *, mix_meters: bool = False) -> list[Row]:
     """Every variant of every trial against one variant of the first trial.
 
-    Raises UsageFault for an unknown baseline, and where the meters differ and `mix_meters` is not set.
+    Raises UsageFault for an unknown baseline, for one trial given twice, and where the meters differ and
+    `mix_meters` is not set.
     """
     first = trials[0]
+    _check_ids(trials)
     mixed = _check_meters(trials, mix_meters)
     rows = [Row(first.id, first.device_id, name, found) for name, found in gpsup.compare(first, baseline).items()]
     for trial in trials[1:]:
@@ -57,6 +59,16 @@ def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {"trial": row.trial, "device": row.device, "variant": row.variant, **asdict(row.comparison)}
         for row in rows
     ]
+
+
+def _check_ids(trials: Sequence[Trial]) -> None:
+    """Raises UsageFault where a trial would be compared with itself: that is no second measurement."""
+    for place, trial in enumerate(trials):
+        if trial.id in {other.id for other in trials[:place]}:
+            raise UsageFault(
+                f"trial {trial.id} was given twice; its rounds are no second measurement",
+                "name each trial once; one trial alone is compared within itself",
+            )
 
 
 def _check_meters(trials: Sequence[Trial], mix_meters: bool) -> bool:

@@ -10,29 +10,21 @@ give their drift. What is left of error stands in the meter's facts and is cut o
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from greenup import meter_csv
 from greenup_runtime.errors import DataFault, UsageFault
 from greenup_runtime.trial import FloatArray, MeterFacts, Trial
 
-# The first column whose name starts so is taken; a unit in brackets or behind an underscore does no harm.
-_TIME = ("time", "timestamp", "t", "elapsed", "seconds", "date")
-_POWER = ("power", "w", "watt", "p")
-_ENERGY = ("energy", "j", "joule", "e")
-_VOLTAGE = ("voltage", "v", "volt", "u")
-_CURRENT = ("current", "a", "amp", "i")
 MIN_CORRELATION = 0.6
 _STEPS_PER_CHIP = 8
-_FORM = "a header, a time column (s or ISO), and power (W), energy (J) or voltage (V) and current (A)"
 
 
 @dataclass(frozen=True)
@@ -56,53 +48,34 @@ def apply(trial: Trial, path: Path) -> Trial:
             f"trial {trial.id} played no load pattern by which a meter could be aligned",
             "measure with `greenup measure OUT --external-hz RATE` while the meter records",
         )
-    samples, kind = read(path)
-    power = _as_power(samples) if kind == "counter" else samples
+    record = meter_csv.read(path)
+    samples = record.samples
+    power = _as_power(samples) if record.kind == "counter" else samples
     found = align(power, pattern)
     update_s = float(np.median(np.diff(samples[:, 0])))
     facts = MeterFacts(
         name="external",
-        kind=kind,
+        kind=record.kind,
         scope="supply",
-        source=f"{path.name}, aligned by load pattern to ± {1e3 * found.error_s:.2g} ms",
+        source=f"{path.name} ({record.said()}), aligned by load pattern to ± {1e3 * found.error_s:.2g} ms",
         update_s=update_s * (1 + found.drift),
-        resolution=_step(samples[:, 1]) if kind == "power" else 0.0,
+        resolution=_step(samples[:, 1]) if record.kind == "power" else 0.0,
         lag_s=update_s,
         clock_error_s=found.error_s,
     )
     times = found.offset_s + (1 + found.drift) * samples[:, 0]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    origin = {"file": path.name, "sha256": digest, "columns": record.columns}
     return replace(
         trial,
-        id=f"{trial.id}-external",
+        # Part of the digest, so that another record of the same trial does not take this one's place.
+        id=f"{trial.id}-external-{digest[:8]}",
         meter=facts,
         meter_reason=None,
         trace=np.column_stack([times, samples[:, 1]]),
         bursts=tuple(replace(burst, meter_fault=None) for burst in trial.bursts),
-        facts={**trial.facts, "external": {"file": path.name, "sha256": digest, **asdict(found)}},
+        facts={**trial.facts, "external": {**origin, **asdict(found)}},
     )
-
-
-def read(path: Path) -> tuple[FloatArray, Any]:
-    """Times in seconds and watts (`power`) or joules (`counter`) of a CSV. Raises DataFault for another form."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
-        header, *rows = [row for row in csv.reader(text.splitlines(), dialect) if row]
-        columns = {name: _column(header, name) for name in ("time", "power", "energy", "voltage", "current")}
-        times = _times([row[_need(columns, "time")] for row in rows])
-        if columns["power"] is not None:
-            values, kind = _numbers(rows, columns["power"]), "power"
-        elif columns["energy"] is not None:
-            values, kind = _numbers(rows, columns["energy"]), "counter"
-        else:
-            values = _numbers(rows, _need(columns, "voltage")) * _numbers(rows, _need(columns, "current"))
-            kind = "power"
-        samples = np.column_stack([times, values])
-        _check(samples)
-    except (OSError, UnicodeDecodeError, ValueError, IndexError, csv.Error) as error:
-        raise DataFault(f"{path} cannot be read as a meter's record: {error}", f"it needs {_FORM}") from error
-    return samples, kind
 
 
 def align(power: FloatArray, pattern: dict[str, Any]) -> Alignment:
@@ -221,42 +194,3 @@ def _step(values: FloatArray) -> float:
     steps, counts = np.unique(np.round(np.diff(np.unique(values)), 9), return_counts=True)
     repeated = steps[counts > max(1, 0.02 * values.size)]
     return float(repeated[0]) if repeated.size else 0.0
-
-
-def _column(header: Sequence[str], quantity: str) -> int | None:
-    known = {"time": _TIME, "power": _POWER, "energy": _ENERGY, "voltage": _VOLTAGE, "current": _CURRENT}[quantity]
-    names = [name.strip().lower().replace("(", "_").replace("[", "_").replace(" ", "_") for name in header]
-    for word in known:
-        for place, name in enumerate(names):
-            if name == word or name.startswith(f"{word}_") or (len(word) > 2 and name.startswith(word)):
-                return place
-    return None
-
-
-def _need(columns: dict[str, int | None], quantity: str) -> int:
-    place = columns[quantity]
-    if place is None:
-        raise ValueError(f"no column for {quantity}")
-    return place
-
-
-def _numbers(rows: Sequence[Sequence[str]], place: int) -> FloatArray:
-    return np.array([float(row[place].replace(",", ".")) for row in rows])
-
-
-def _times(texts: Sequence[str]) -> FloatArray:
-    """Seconds since the first row, of numbers or ISO dates."""
-    try:
-        return np.array([float(text.replace(",", ".")) for text in texts])
-    except ValueError:
-        return np.array([datetime.fromisoformat(text.strip()).timestamp() for text in texts])
-
-
-def _check(samples: FloatArray) -> None:
-    if len(samples) < 10:
-        raise ValueError(f"{len(samples)} rows are too few")
-    if not np.isfinite(samples).all():
-        raise ValueError("a value is missing")
-    if (np.diff(samples[:, 0]) <= 0).any():
-        row = int(np.argmax(np.diff(samples[:, 0]) <= 0)) + 2
-        raise ValueError(f"time does not rise after row {row}")
