@@ -115,6 +115,16 @@ def test_channels_time_and_group_are_chosen_by_name(tmp_path):
     assert found.split_id.startswith("group-test20+val20-seed0-")
 
 
+def test_a_decimal_comma_far_down_and_in_times(tmp_path):
+    rows = [f"{step / 2:.1f};{step % 7};{label}".replace(".", ",") for label in "abab" * 3 for step in range(900)]
+    rows[-1] = "449,5;0,5;b"  # the only value with a fraction
+    path = tmp_path / "meter.csv"
+    path.write_text("when;power;label\n" + "\n".join(rows))
+    found = load(path, time="when", rate_hz=1.0, window=400)
+    assert found.policy.source_rate_hz == 2.0
+    assert found.train.x.shape[1:] == (1, 400)
+
+
 def test_many_files_have_one_hash(tmp_path):
     folder = by_class(tmp_path / "my-data", files=9)
     first = load(folder).files

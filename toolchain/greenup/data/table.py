@@ -58,7 +58,7 @@ def _frame(file: DataFile, spec: DataSpec, label: str | None) -> pd.DataFrame:
     columns = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
     _check_columns(file, columns, spec, label)
     # Where the semicolon parts the fields, the comma may be the decimal point.
-    decimal = "," if delimiter == ";" and re.search(r"\d,\d", rest[:10_000]) else "."
+    decimal = "," if delimiter == ";" and re.search(r"\d,\d", rest) else "."
     words = {name: str for name in (spec.label, spec.group, spec.time) if name in columns}
     missing = {name: ["", "?"] if name in words else _MISSING for name in columns}
     with warnings.catch_warnings():
@@ -172,7 +172,7 @@ def _times(file: DataFile, frame: pd.DataFrame, name: str | None) -> Float64 | N
 
     if name is None:
         return None
-    seconds = pd.to_numeric(frame[name], errors="coerce")
+    seconds = pd.to_numeric(frame[name].str.replace(",", ".", regex=False), errors="coerce")
     if seconds.isna().any():
         dates = pd.to_datetime(frame[name], errors="coerce", utc=True, format="ISO8601")
         seconds = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
