@@ -19,7 +19,10 @@ DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- made by `make docs` from the code; edit that instead -->\n"
 CLOSING = """\
 Exit codes: 0 ok, 1 failed, 2 usage or recipe, 3 device, 4 integrity, 130 interrupted. Results go to stdout,
-everything else to stderr.
+everything else to stderr; the sentence of `energy-of` too, because stdout is the command's own.
+
+With `--json` an answer is one JSON object whose `schema` says what it is, such as `greenup.doctor/1`; an answer of
+`greenup-runner` is `greenup.runner.VERB/1`.
 
 Completion for bash: `eval "$(_GREENUP_COMPLETE=bash_source greenup)"`; zsh and fish likewise.
 """

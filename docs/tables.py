@@ -21,9 +21,14 @@ PAGES = [ROOT / "README.md", ROOT / "docs/results.md"]
 
 
 def main() -> None:
-    """Fill every place whose folder or file was named."""
-    for name in sys.argv[1:]:
-        path = Path(name)
+    """Fill every place whose folder or file was named; nothing is written where one of them has no place."""
+    paths = [Path(name) for name in sys.argv[1:]]
+    pages = "".join(page.read_text() for page in PAGES)
+    if lost := [path.stem for path in paths if not _place(path.stem).search(pages)]:
+        names = " or ".join(page.name for page in PAGES)
+        marks = ", ".join(f"<!-- table:{name} --> … <!-- /table -->" for name in lost)
+        sys.exit(f"error: no place for {', '.join(lost)}\nhint: put {marks} into {names}")
+    for path in paths:
         found = json.loads((path / "result.json" if path.is_dir() else path).read_text())
         make = {"compression": compression, "truth": truth}.get(path.stem, result)
         block = make(found, path.stem)
@@ -33,8 +38,11 @@ def main() -> None:
 
 def fill(text: str, name: str, block: str) -> str:
     """The page with one place filled anew."""
-    place = re.compile(rf"(<!-- table:{re.escape(name)} -->\n).*?(<!-- /table -->)", re.DOTALL)
-    return place.sub(lambda found: f"{found[1]}{block}\n{found[2]}", text)
+    return _place(name).sub(lambda found: f"{found[1]}{block}\n{found[2]}", text)
+
+
+def _place(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- table:{re.escape(name)} -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def result(found: dict[str, Any], name: str) -> str:

@@ -102,6 +102,36 @@ def test_a_missing_data_set_lists_what_the_folder_holds(
     assert "FridgeDoors_TRAIN.ts" in message
 
 
+def test_a_stale_data_folder_matters_only_to_the_archives_sets(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENUP_DATA", str(tmp_path / "gone"))
+    argv = ["build", str(unknown_dataset(tmp_path / "a")), "--quiet"]
+    assert f"GREENUP_DATA names {tmp_path / 'gone'}, which is no folder" in told(capsys, argv, 1)
+    argv = ["build", str(series_of_nan(tmp_path / "r")), "--quiet"]
+    assert "x[7]" in told(capsys, argv, 1)  # the data itself was read
+    assert run([*argv, "--data-dir", str(tmp_path / "gone")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+NUMBERS = ["--burst-s", "--rate-hz", "--precision", "--external-hz"]
+
+
+@pytest.mark.parametrize("option", NUMBERS)
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_that_is_not_finite(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, number: str
+) -> None:
+    assert run(["measure", str(tmp_path), option, number]) == 2
+    message = capsys.readouterr().err
+    assert f"Invalid value for '{option}': {number} is not " in message
+
+
+def test_a_precision_of_one_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["measure", str(tmp_path), "--precision", "1"]) == 2
+    assert "not in the range 0<x<1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["push", "inspect", "measure"])
 def test_a_manifest_of_a_newer_schema(capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str) -> None:
     small_bundle.make(tmp_path / "out/bundle")

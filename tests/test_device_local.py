@@ -21,6 +21,7 @@ from greenup.devices.unpack import unpack_files
 from greenup.loop import Session
 from greenup.recipe import MeasureSpec
 from greenup.signing import find_key
+from greenup_runtime import commands
 from greenup_runtime import trial as trials
 from greenup_runtime.errors import DeviceFault, IntegrityFault, UsageFault
 
@@ -154,6 +155,27 @@ def test_infer_answers_with_a_label_of_the_bundle(session: Session) -> None:
     assert sum(answer["probabilities"][0].values()) == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(UsageFault, match="does not hold a recording"):
         LocalLink().call(["infer", "-"], b"not json").json()
+
+
+@pytest.mark.parametrize(
+    ("recording", "why"),
+    [
+        ('{"a": 1}', "it holds a JSON dict, not a list"),
+        ("3", "it holds a JSON int, not a list"),
+        ("[[1, 2], [3]]", "channels differ in length"),
+        ('[{"a": 1}]', "float"),
+        ('["x"]', "could not convert"),
+        (f"[1{'0' * 400}]", "too large"),
+        ("[[[1]]]", "more than two deep"),
+    ],
+)
+def test_what_is_no_recording_is_one_usage_fault(
+    monkeypatch: pytest.MonkeyPatch, recording: str, why: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(recording))
+    with pytest.raises(UsageFault, match=f"^- does not hold a recording: .*{why}") as caught:
+        commands._series("-")
+    assert "one list per channel" in str(caught.value.hint)
 
 
 def test_select_is_numbered_and_does_nothing_twice(session: Session) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,19 +17,18 @@ from greenup_runtime.meters import METERS
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def generator() -> dict[str, object]:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+def script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    pages: dict[str, object] = module.PAGES
-    return pages
+    return module
 
 
 @pytest.mark.parametrize("name", ["cli.md", "recipe.md"])
 def test_a_made_page_is_current(name: str) -> None:
-    make = generator()[name]
+    make = script("generate").PAGES[name]
     assert callable(make)
     assert (DOCS / name).read_text() == make(), "run `make docs`"
 
@@ -66,3 +66,15 @@ def test_the_overlay_that_the_page_on_meters_shows_compiles(tmp_path: Path) -> N
 def test_every_meter_is_explained() -> None:
     page = (DOCS / "meters.md").read_text()
     assert all(f"`{name}`" in page for name in METERS)
+
+
+def test_a_table_without_a_place_in_any_page_is_told_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, page = script("tables"), tmp_path / "results.md"
+    page.write_text("<!-- table:truth -->\nold\n<!-- /table -->\n")
+    monkeypatch.setattr(tables, "PAGES", [page])
+    monkeypatch.setattr(tables.sys, "argv", ["tables.py", "truth.json", "kettles"])
+    with pytest.raises(SystemExit, match=r"no place for kettles\nhint: put <!-- table:kettles -->"):
+        tables.main()
+    assert "old" in page.read_text()

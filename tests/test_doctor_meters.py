@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,11 @@ def test_fix_repairs_only_what_lacks_a_right(
     rapl.amd(board)
     assert run(["doctor", "--fix"]) == 0
     assert capsys.readouterr().out == "wrote it\n"
+
+
+def test_ssh_keygen_is_needed_and_its_path_shown(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = (check for check in doctor.examine("local") if check.name == "ssh-keygen")
+    assert (check.ok, check.message) == (True, shutil.which("ssh-keygen"))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    (check,) = (check for check in doctor.examine("local") if check.name == "ssh-keygen")
+    assert (check.ok, check.needed, check.hint) == (False, True, "install openssh-client")

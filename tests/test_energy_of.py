@@ -11,8 +11,8 @@ import pytest
 from boards import ina, rapl
 
 from greenup.cli import run as host
-from greenup_runtime import energy_of, wire
-from greenup_runtime.cli import run
+from greenup_runtime import energy_of, meters, wire
+from greenup_runtime.cli import _parser, run
 from greenup_runtime.clock import SystemClock
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters import MeterOptions
@@ -91,6 +91,7 @@ def test_a_command_that_is_not_there_or_dies_by_a_signal(
 def test_the_host_has_the_same_verb(capfd: pytest.CaptureFixture[str]) -> None:
     assert_exit(["energy-of", "--meter", "fake", "--json", "--", "sh", "-c", "exit 3"], 3)
     answer = json.loads(capfd.readouterr().out)
+    assert answer["schema"] == "greenup.energy-of/1"
     assert answer["simulated"]
     assert answer["energy_j"] > 0
     assert_exit(["energy-of", "--meter", "none", "--", "sh", "-c", "echo mine"], 0)
@@ -119,6 +120,36 @@ def test_the_listing_shows_rails_in_watts_and_reasons(capsys: pytest.CaptureFixt
     assert "CH1: 2.5\n" in capsys.readouterr().out
 
 
+def test_the_listing_has_no_line_for_a_hint_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"name": name, "usable": False, "reason": "none", "hint": hint}
+        for name, hint in (("a", None), ("b", "buy"))
+    ]
+    monkeypatch.setattr(meters, "survey", lambda *_: rows)
+    assert run(["--root", str(tmp_path), "meters"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("hint: ") == 1
+    assert "hint: buy" in shown
+
+
+VERBS = [["hello"], ["status"], ["meters"], ["records"], ["energy-of", "--meter", "none", "--", "true"]]
+
+
+@pytest.mark.parametrize("argv", VERBS, ids=lambda argv: argv[0])
+def test_each_answer_of_the_runner_says_its_schema(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    place = ["--home", str(tmp_path / "home"), "--root", str(tmp_path)]
+    assert run([*place, "--json", *argv]) == 0
+    assert json.loads(capfd.readouterr().out)["schema"] == f"greenup.runner.{argv[0]}/1"
+
+
+def test_a_nested_verbs_schema_has_both_words() -> None:
+    assert _parser().parse_args(["job", "status", "1"]).schema == "greenup.runner.job.status/1"
+
+
 def test_the_listing_takes_the_targets_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ina.hwmon(tmp_path)
     tables = json.dumps({"meter_settings": {"ina": {"shunt_ohm": 0.1}}})
@@ -141,5 +172,7 @@ def test_watching_gives_rate_noise_and_idle_power(capsys: pytest.CaptureFixture[
 def test_a_host_reads_the_listing_framed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "greenup_runtime.cli", "--root", str(tmp_path), "--framed", "meters"]
     done = subprocess.run(command, capture_output=True, check=True)
-    assert {row["name"] for row in wire.decode(done.stdout).json()["meters"]} >= {"rapl", "ina", "jetson", "pmic"}
+    answer = wire.decode(done.stdout).json()
+    assert {row["name"] for row in answer["meters"]} >= {"rapl", "ina", "jetson", "pmic"}
+    assert "schema" not in answer
     assert SystemClock.now() > 0

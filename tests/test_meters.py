@@ -108,6 +108,12 @@ def test_fake_meter_takes_its_powers_from_the_argument() -> None:
         meters.open_named("fake:watts=3", MeterOptions())
 
 
+@pytest.mark.parametrize("watts", ["-5", "nan", "inf"])
+def test_fake_meter_refuses_powers_that_nothing_draws(watts: str) -> None:
+    with pytest.raises(MeterFault, match=f"idle_w is {watts}, watts are 0 or more"):
+        meters.open_named(f"fake:idle_w={watts},active_w=0", MeterOptions())
+
+
 def write_trace(path: Path, kind: str, samples: list[tuple[float, float]]) -> Path:
     head = {"kind": kind, "scope": "board", "source": "a test", "update_s": 0.1}
     lines = [json.dumps(head), *(json.dumps({"time_s": t, "value": v}) for t, v in samples)]

@@ -57,6 +57,14 @@ def test_watts_are_rescaled_to_the_shunt_that_is_there(tmp_path: Path) -> None:
         assert meter.facts.resolution == pytest.approx(0.002)
 
 
+def test_a_mistyped_key_is_met_with_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(MeterFault, match=r"unknown key 'shunt', did you mean 'shunt_ohm'\?") as caught:
+        opened(tmp_path, "ina:shunt=0.1")
+    assert "the keys are: way, devices, rails, shunt_ohm, bus, address, chip" in str(caught.value.hint)
+    with pytest.raises(MeterFault, match=r"unknown key 'zzz'$"):
+        opened(tmp_path, settings={"zzz": 1})
+
+
 def test_a_driver_that_does_not_show_its_shunt_is_believed_and_that_is_said(tmp_path: Path) -> None:
     ina.hwmon(tmp_path, "ina238", shunt_uohm=None)
     meter = opened(tmp_path, settings={"shunt_ohm": 0.015})

@@ -42,6 +42,17 @@ def test_a_wrong_type_shows_what_was_given() -> None:
     assert "got 'many'" in fault
 
 
+def test_a_number_that_is_not_finite_is_a_fault() -> None:
+    table = {
+        "name": "x",
+        "data": {"dataset": "ACSF1"},
+        "measure": {"pace_hz": float("inf"), "precision": float("nan")},
+    }
+    told = faults_of(table)
+    assert len(told) == 2
+    assert all("finite number" in fault for fault in told)
+
+
 def test_several_faults_are_all_told() -> None:
     faults = faults_of({"name": "Not Lower", "dat": {}, "train": {"batch": 0}, "opset": 99})
     assert {fault.split(":")[0] for fault in faults} == {"name", "dat", "data", "train.batch", "opset"}

@@ -73,9 +73,14 @@ def _print(arguments: argparse.Namespace, answer: Any) -> None:
     elif arguments.framed:
         sys.stdout.buffer.write(wire.encode_json(answer))
     elif arguments.json:
-        print(json.dumps(answer))
+        print(json.dumps(_named(arguments, answer)))
     else:
         print("\n".join(_lines(answer)))
+
+
+def _named(arguments: argparse.Namespace, answer: Any) -> Any:
+    """The answer with its schema's name first, for programs; the host's framed answers have the protocol's."""
+    return {"schema": arguments.schema, **answer} if isinstance(answer, dict) else answer
 
 
 def _lines(value: Any, indent: str = "") -> list[str]:
@@ -83,6 +88,8 @@ def _lines(value: Any, indent: str = "") -> list[str]:
     if isinstance(value, dict):
         lines = []
         for key, item in value.items():
+            if key == "hint" and not item:
+                continue
             nested = isinstance(item, (dict, list)) and item
             lines += (
                 [f"{indent}{key}:", *_lines(item, indent + "  ")] if nested else [f"{indent}{key}: {_text(item)}"]
@@ -182,7 +189,8 @@ def _verb(verbs: Any, name: str, verb: commands.Verb, text: str) -> argparse.Arg
     parser: argparse.ArgumentParser = verbs.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + "."
     )
-    parser.set_defaults(verb=verb)
+    words = parser.prog.split()[1:]
+    parser.set_defaults(verb=verb, schema=f"greenup.runner.{'.'.join(words)}/1")
     return parser
 
 

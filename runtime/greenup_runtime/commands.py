@@ -239,9 +239,22 @@ def _series(file: str) -> Any:
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        series = np.array(json.loads(text), dtype=np.float32)
+        recording = json.loads(text)
     except (OSError, ValueError) as error:
-        raise UsageFault(
-            f"{file} does not hold a recording: {error}", "write a JSON list of samples, or one list per channel"
-        ) from error
+        raise _no_recording(file, error) from error
+    if not isinstance(recording, list):
+        raise _no_recording(file, f"it holds a JSON {type(recording).__name__}, not a list")
+    if len({len(channel) if isinstance(channel, list) else None for channel in recording}) > 1:
+        raise _no_recording(file, "channels differ in length")
+    try:
+        series = np.array(recording, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _no_recording(file, error) from error
+    if series.ndim > 2:
+        raise _no_recording(file, "lists lie more than two deep")
     return series[None] if series.ndim == 1 else series
+
+
+def _no_recording(file: str, why: object) -> UsageFault:
+    hint = "write a JSON list of samples, or one list per channel"
+    return UsageFault(f"{file} does not hold a recording: {why}", hint)

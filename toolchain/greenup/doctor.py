@@ -16,6 +16,7 @@ from greenup.folders import cache_folder
 from greenup_runtime import __version__
 from greenup_runtime.errors import GreenupError
 from greenup_runtime.meters.sysfs import NO_RIGHT
+from greenup_runtime.signing import ssh_keygen
 
 _NEEDED_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "aeon", "numpy", "scipy")
 _FREE_BYTES = 2_000_000_000
@@ -37,7 +38,8 @@ def examine(device: str) -> list[Check]:
     """Every check of the host, then those of the device."""
     checks = [Check("greenup", True, f"{__version__}, Python {platform.python_version()}")]
     checks += [_package(name) for name in _NEEDED_PACKAGES]
-    checks += [_try("signing key", _signing_key), _try("cache", _cache), _targets()]
+    checks += [_try("ssh-keygen", ssh_keygen), _try("signing key", _signing_key)]
+    checks += [_try("cache", _cache), _targets()]
     return checks + _device(device)
 
 

@@ -5,6 +5,8 @@ Power is `idle_w`, plus `active_w` while this process computes. `--meter fake:id
 
 from __future__ import annotations
 
+import math
+
 from greenup_runtime.clock import Clock
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters.base import MeterOptions
@@ -46,10 +48,17 @@ def open_meter(options: MeterOptions) -> FakeMeter:
         for part in filter(None, (options.argument or "").split(",")):
             key, _, number = part.partition("=")
             if key not in values:
-                raise ValueError(key)
-            values[key] = float(number)
+                raise ValueError(f"there is no {key!r}")
+            values[key] = _watts(key, number)
     except ValueError as error:
         raise MeterFault(
-            f"fake meter cannot read {options.argument!r}", "write fake:idle_w=2,active_w=3 (watts)"
+            f"fake meter cannot read {options.argument!r}: {error}", "write fake:idle_w=2,active_w=3 (watts)"
         ) from error
     return FakeMeter(options.clock, **values)
+
+
+def _watts(key: str, number: str) -> float:
+    watts = float(number)
+    if not math.isfinite(watts) or watts < 0:
+        raise ValueError(f"{key} is {watts:g}, watts are 0 or more and finite")
+    return watts

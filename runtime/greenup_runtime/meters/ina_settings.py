@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -28,18 +29,27 @@ class InaSettings:
     chip: str | None = None
 
 
+_KEYS = tuple(field.name for field in fields(InaSettings))
+
+
 def settings_of(options: MeterOptions) -> InaSettings:
     """The target's table with the argument's keys put over it. Raises MeterFault for what cannot be understood."""
     values: dict[str, Any] = options.table("ina")
     for part in filter(None, (options.argument or "").split(",")):
         values.update(_argument(part))
     try:
-        return InaSettings(**{key: _typed(key, value) for key, value in values.items()})
+        return InaSettings(**{_known(key): _typed(key, value) for key, value in values.items()})
     except (TypeError, ValueError) as error:
-        known = ", ".join(field.name for field in fields(InaSettings))
         raise MeterFault(
-            f"the settings of ina cannot be read: {error}", f"the keys are: {known}; {_EXAMPLE}"
+            f"the settings of ina cannot be read: {error}", f"the keys are: {', '.join(_KEYS)}; {_EXAMPLE}"
         ) from error
+
+
+def _known(key: str) -> str:
+    if key in _KEYS:
+        return key
+    near = difflib.get_close_matches(key, _KEYS, n=1)
+    raise ValueError(f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
 
 
 def _argument(part: str) -> dict[str, Any]:

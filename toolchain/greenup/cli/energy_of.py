@@ -16,6 +16,9 @@ from greenup.cli import options
 def command(meter: str, as_json: bool, cmd: tuple[str, ...]) -> None:
     """Run CMD on this machine and say what energy a meter saw meanwhile; CMD's exit code is passed on.
 
+    stdout is CMD's own: the sentence goes to stderr. With --json the answer alone is on stdout, and CMD's output
+    goes to stderr.
+
     \b
     Example:
       $ greenup energy-of -- python3 -c 'sum(range(10**8))'
@@ -30,7 +33,7 @@ def command(meter: str, as_json: bool, cmd: tuple[str, ...]) -> None:
     meters = MeterOptions(estimate=told["estimate"], settings=told["meter_settings"])
     answer = energy_of.energy_of(cmd, meter, target.meters.order, meters, sys.stderr if as_json else None)
     if as_json:
-        options.print_json(answer)
+        options.print_json({"schema": "greenup.energy-of/1", **answer})
     else:
         click.echo(energy_of.sentence(answer), err=True)
     raise SystemExit(answer["exit_code"])

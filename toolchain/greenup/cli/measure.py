@@ -14,13 +14,17 @@ from greenup.cli import options
 @options.out_argument
 @options.device_option
 @options.measure_options
-@click.option("--burst-s", type=click.FloatRange(min=0, min_open=True), help="Length of a burst in seconds.")
+@click.option("--burst-s", type=options.FiniteRange(min=0, min_open=True), help="Length of a burst in seconds.")
 @click.option("--max-rounds", type=click.IntRange(min=3), help="No more rounds than this.")
-@click.option("--precision", type=click.FloatRange(0, 1, min_open=True), help="Half-width of a ratio's interval.")
-@click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Also run windows at this rate.")
+@click.option(
+    "--precision",
+    type=options.FiniteRange(0, 1, min_open=True, max_open=True),
+    help="Half-width of a ratio's interval.",
+)
+@click.option("--rate-hz", type=options.FiniteRange(min=0, min_open=True), help="Also run windows at this rate.")
 @click.option(
     "--external-hz",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     help="A meter beside the board, with so many readings a second, records: play a load pattern for it.",
 )
 @click.option("--seed", type=int, help="Seed of the order within rounds, instead of the recipe's.")

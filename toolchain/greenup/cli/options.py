@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,17 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds that is neither `nan` nor `inf`, both of which pass click's own range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Raises click's usage error for what is none, out of bounds or not finite."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def json_option(function: F) -> F:
@@ -34,11 +46,14 @@ def unsigned_option(function: F) -> F:
 
 
 def build_options(function: F) -> F:
-    """The recipe and what goes with building it."""
+    """The recipe and what goes with building it.
+
+    GREENUP_DATA is read, and its folder looked for, only where a set of the archive is: data of one's own does
+    without either.
+    """
     function = click.option(
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
-        envvar="GREENUP_DATA",
         help="Folder with data sets: folders, .ts files or zips.  [env: GREENUP_DATA]",
     )(function)
     function = click.option("--seed", type=int, help="Use this seed instead of the recipe's.")(function)

@@ -15,7 +15,7 @@ from greenup_runtime.bundle import BASELINE
 @options.device_option
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     default=30,
     show_default=True,
     help="Begin training no further structure after this long; the model itself comes first.",
