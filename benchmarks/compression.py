@@ -56,8 +56,10 @@ def main() -> None:
 def combination(name: str, preset: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Tune one recipe and time its contenders: a row each."""
     recipe = recipes.load(ROOT / f"examples/{name}.toml", seed)
-    if preset != recipe.model.preset:  # a recipe's own widths are for its own preset
-        recipe = recipe.model_copy(update={"model": recipes.ModelSpec(preset=preset)})
+    if preset != recipe.model.preset:
+        # A recipe's own widths and training are for its own preset: with its learning rate t1 learns nothing.
+        own = {"model": recipes.ModelSpec(preset=preset), "train": recipes.TrainSpec()}
+        recipe = recipe.model_copy(update=own)
     out = arguments.out / f"{name}-{preset}-{seed}"
     with shown(quiet=False) as report:
         session = loop.Session(inventory.find("local"), out, signing.find_key(), report)
