@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import time
 from pathlib import Path
@@ -145,6 +146,22 @@ def test_records_not_yet_acknowledged_are_collected_later(session: Session) -> N
     assert collect(session.device.runner, store) == 1
     assert collect(session.device.runner, store) == 0
     assert store.count() == 1
+
+
+def test_an_inference_outside_a_trial_has_energy_or_the_reason_why_not(session: Session) -> None:
+    loop.push(session)
+    series = json.dumps([0.5] * small_bundle.LENGTH).encode()
+    metered = LocalLink().call(["infer", "-", "--meter", "fake:idle_w=2,active_w=3"], series).json()
+    (energy,) = metered["energy"]
+    assert energy["method"] in {"counter", "apportioned"}
+    assert 0 < energy["energy_low_j"] <= energy["energy_j"] <= energy["energy_high_j"]
+    assert energy["simulated"]
+    (bare,) = LocalLink().call(["infer", "-", "--meter", "none"], series).json()["energy"]
+    assert (bare["energy_j"], bare["method"]) == (None, "none")
+    assert "none was asked for" in bare["reason"]
+    first, second = session.device.runner.records(0)["records"]
+    assert (first["energy_j"], first["coverage"]) == (energy["energy_j"], energy["coverage"])
+    assert second["reason"] == bare["reason"]
 
 
 def test_infer_answers_with_a_label_of_the_bundle(session: Session) -> None:

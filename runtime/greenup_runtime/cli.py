@@ -141,6 +141,7 @@ def _add_verbs(verbs: Any) -> None:
     infer = _verb(verbs, "infer", commands.infer, "classify one recording with the variant that serves")
     infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
+    infer.add_argument("--meter", default="auto", help="auto, none, or a meter as in `greenup measure`")
     _add_meter_verbs(verbs)
     _add_record_verbs(verbs)
     _add_job_verbs(verbs)

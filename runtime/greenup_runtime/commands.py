@@ -6,7 +6,6 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -106,27 +105,27 @@ def infer(arguments: argparse.Namespace, store: Store) -> Answer:
     """Classify one recording: a JSON list, or a list of channels, from a file or stdin."""
     import numpy as np
 
-    from greenup_runtime import engine, records
+    from greenup_runtime import engine, meters, oneshot
+    from greenup_runtime.clock import SystemClock
     from greenup_runtime.preprocess import to_windows
 
-    bundle, variant = store.serving()
+    bundle, serving = store.serving()
+    variant = arguments.variant or serving
     series = _series(arguments.file)
-    loaded = engine.load(bundle, arguments.variant or variant)
-    windows = to_windows(series, bundle.policy)
-    before_s = time.perf_counter()
-    probabilities = loaded.infer(windows)
-    latency_s = (time.perf_counter() - before_s) / len(windows)
-    why = "a single inference is shorter than a meter can resolve"
-    record = records.single(bundle.digest, arguments.variant or variant, store.device_id, latency_s, why)
+    loaded = engine.load(bundle, variant)
+    chosen = meters.choose(arguments.meter, meters.SENSORS, meters.MeterOptions(root=arguments.root))
+    done = oneshot.classify(loaded, to_windows(series, bundle.policy), chosen, SystemClock())
     with store.spool() as spool:
-        spool.append([record] * len(windows))
+        spool.append(done.records(bundle.digest, variant, store.device_id))
+    probabilities = done.probabilities
     best = np.argmax(probabilities, axis=1)
     return {
         "bundle": bundle.digest,
-        "variant": arguments.variant or variant,
+        "variant": variant,
         "labels": [bundle.classes[index] for index in best],
         "probabilities": [dict(zip(bundle.classes, map(float, row), strict=True)) for row in probabilities],
-        "latency_s": latency_s,
+        "latency_s": sum(done.latency_s) / len(done.latency_s),
+        "energy": [share.to_record(done.meter) for share in done.shares],
     }
 
 

@@ -16,8 +16,8 @@ SCHEMA = "greenup.record/1"
 MAX_PER_BURST = 20
 
 
-def single(bundle: str, variant: str, device_id: str, latency_s: float, reason: str) -> dict[str, Any]:
-    """A record of one inference outside any trial, without energy and with the reason why."""
+def single(bundle: str, variant: str, device_id: str, latency_s: float) -> dict[str, Any]:
+    """A record of one inference outside any trial; its energy, or why there is none, is the caller's to add."""
     return {
         "schema": SCHEMA,
         "device": device_id,
@@ -26,9 +26,6 @@ def single(bundle: str, variant: str, device_id: str, latency_s: float, reason: 
         "variant": variant,
         "latency_s": latency_s,
         "stands_for": 1,
-        "energy_j": None,
-        "method": "none",
-        "reason": reason,
     }
 
 
