@@ -167,10 +167,19 @@ def test_a_trial_with_a_missing_or_damaged_file_is_refused(tmp_path: Path, name:
     trials.save(simulate(), tmp_path)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(IntegrityFault, match="cannot be read"):
+    with pytest.raises(IntegrityFault, match=r"cannot be read|changed after the measurement"):
         trials.load(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(IntegrityFault, match=f"lacks {name}"):
+        trials.load(tmp_path)
+
+
+def test_an_edited_trial_is_refused(tmp_path: Path) -> None:
+    trials.save(simulate(), tmp_path)
+    assert trials.load(tmp_path).meter is not None
+    head = (tmp_path / "trial.json").read_text()
+    (tmp_path / "trial.json").write_text(head.replace('"simulated": true', '"simulated": false'))
+    with pytest.raises(IntegrityFault, match=r"trial\.json changed after the measurement"):
         trials.load(tmp_path)
 
 

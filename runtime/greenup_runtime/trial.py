@@ -6,12 +6,14 @@ On disk a trial is a folder that needs no extra library:
     bursts.jsonl.gz   one line per burst: round, variant (null is idle), start, end, inferences, conditions
     raw.npz           `sample_time_s`, `sample_value` (the meter's trace) and `latency_s` (all bursts in order)
 
-Every figure of a report can be computed again from these three files.
+Every figure of a report can be computed again from these three files. trial.json holds the hashes of the
+others and a digest of itself.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import zipfile
@@ -27,6 +29,7 @@ from greenup_runtime.errors import IntegrityFault
 
 SCHEMA = "greenup.trial"
 VERSION = 1
+_PARTS = ("bursts.jsonl.gz", "raw.npz")
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -131,7 +134,6 @@ def save(trial: Trial, folder: Path) -> None:
         "meter_reason": trial.meter_reason,
         "facts": trial.facts,
     }
-    (folder / "trial.json").write_text(json.dumps(head, indent=2, sort_keys=True) + "\n")
     with gzip.open(folder / "bursts.jsonl.gz", "wt", encoding="utf-8") as lines:
         for burst in trial.bursts:
             lines.write(json.dumps(_burst_line(burst)) + "\n")
@@ -142,15 +144,19 @@ def save(trial: Trial, folder: Path) -> None:
         sample_value=trial.trace[:, 1],
         latency_s=np.concatenate(latency) if latency else np.empty(0),
     )
+    head["files"] = {name: _sha256(folder / name) for name in _PARTS}
+    text = json.dumps({**head, "digest": _digest(head)}, indent=2, sort_keys=True)
+    (folder / "trial.json").write_text(text + "\n")
 
 
 def load(folder: Path) -> Trial:
-    """Read a trial's folder. Raises IntegrityFault where a file is missing, damaged or of a newer schema."""
+    """Read a trial's folder. Raises IntegrityFault for a file that is missing, edited or of a newer schema."""
     try:
         head = json.loads((folder / "trial.json").read_text())
+        _check_schema(head)
+        _check_whole(folder, head)
         lines = gzip.decompress((folder / "bursts.jsonl.gz").read_bytes()).decode().splitlines()
         raw = np.load(io.BytesIO((folder / "raw.npz").read_bytes()), allow_pickle=False)
-        _check_schema(head)
         return _assemble(head, [json.loads(line) for line in lines], raw)
     except FileNotFoundError as error:
         raise IntegrityFault(
@@ -158,6 +164,27 @@ def load(folder: Path) -> Trial:
         ) from error
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise IntegrityFault(f"trial {folder} cannot be read: {error}", "measure again") from error
+
+
+def _check_whole(folder: Path, head: dict[str, Any]) -> None:
+    """Figures are recomputed from these files, so a changed one must not pass; a forger is not kept out."""
+    edited = [name for name in _PARTS if _sha256(folder / name) != head["files"][name]]
+    if _digest(head) != head["digest"]:
+        edited.append("trial.json")
+    if edited:
+        raise IntegrityFault(
+            f"trial {folder}: {' and '.join(edited)} changed after the measurement", "measure again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(head: dict[str, Any]) -> str:
+    """Hex digest of trial.json's own content, whatever its layout."""
+    own = {key: value for key, value in head.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def _burst_line(burst: Burst) -> dict[str, Any]:
