@@ -102,6 +102,13 @@ def test_the_table_shows_the_planted_node_as_the_worst(planted: Path) -> None:
     assert all(row.won_s is not None and np.isfinite(row.won_s) for row in rows)
 
 
+def test_a_narrow_budget_gives_up_the_planted_node_first(planted: Path, tmp_path: Path) -> None:
+    kept = ladder(planted, tmp_path / "q.onnx", X, Y, CALIBRATION, SPEC, budget_points=2)
+    assert kept.accuracy >= kept.float_accuracy - 0.02
+    assert weight_names(planted)[kept.left_float[0][0]] == PLANTED
+    assert kept.int8
+
+
 def test_the_planted_node_falls_back_and_the_others_stay(planted: Path, tmp_path: Path) -> None:
     kept = ladder(planted, tmp_path / "q.onnx", X, Y, CALIBRATION, SPEC, budget_points=5)
     assert kept.accuracy >= kept.float_accuracy - 0.05
