@@ -86,8 +86,9 @@ def ladder(
 ) -> LadderResult:
     """Write the int8 form that loses at most `budget_points` of accuracy on windows [n, c, l] with labels [n].
 
-    All candidates (or the `nodes` of them) are tried in int8; while too much is lost, the most harmful of those left falls back to float,
-    so the least harmful are kept. If not even one can stay, the float file is copied and `int8` is empty.
+    All candidates (or the `nodes` of them) are tried in int8; while too much is lost, the most harmful of those
+    left falls back to float, so the least harmful are kept. If not even one can stay, the float file is copied and
+    `int8` is empty.
     """
     _check(windows, labels, calibration)
     engine = Engine(source, batch_of(source))

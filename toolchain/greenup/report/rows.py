@@ -61,20 +61,36 @@ def rows_of(result: Result) -> Rows:
 
 @dataclass(frozen=True)
 class TriedRow:
-    """One candidate of a search: its time untrained on the device, what it loses, and how far it came."""
+    """One candidate of a search: what it is, its time when screened, what it loses, and how far it came.
+
+    `at_sight` says that it was rejected by its time alone.
+    """
 
     name: str
+    kind: str
     latency_us: str
     lost: str
     outcome: str
+    at_sight: bool
 
 
 def tried_of(result: Result) -> tuple[TriedRow, ...]:
     """The rows of what a search tried, in its order; none where there was no search."""
     return tuple(
-        TriedRow(row["name"], f"{row['screen_latency_s'] * 1e6:.0f}", _lost(row["judgement"]), row["outcome"])
+        TriedRow(
+            name=row["name"],
+            kind=row["kind"],
+            latency_us=_microseconds(row["screen_latency_s"]),
+            lost=_lost(row["judgement"]),
+            outcome=row["outcome"],
+            at_sight=row["judgement"] is None and row["outcome"].startswith("rejected"),
+        )
         for row in result.tried
     )
+
+
+def _microseconds(latency_s: float | None) -> str:
+    return NONE if latency_s is None else f"{latency_s * 1e6:.0f}"
 
 
 def _lost(judgement: dict[str, Any] | None) -> str:

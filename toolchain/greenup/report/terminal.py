@@ -70,12 +70,16 @@ def _gpsup_table(rows: Rows) -> Table:
 
 def _tried_table(rows: tuple[TriedRow, ...]) -> Table:
     table = _table()
-    table.add_column("Tried")
-    table.add_column("Untrained, on\nthe device, µs", justify="right")
+    table.add_column("Tried", overflow="fold")
+    table.add_column("Kind")
+    table.add_column("Screened\nµs", justify="right")
     table.add_column("Points lost\n(95 % bound)", justify="right")
     table.add_column("Outcome", overflow="fold")
-    for row in rows:
-        table.add_row(row.name, row.latency_us, row.lost, row.outcome)
+    for row in (row for row in rows if not row.at_sight):
+        table.add_row(row.name, row.kind, row.latency_us, row.lost, row.outcome)
+    if at_sight := sum(row.at_sight for row in rows):
+        table.caption = f"{at_sight} more were rejected by their time on the device alone; the report has them"
+        table.caption_justify = "left"
     return table
 
 
