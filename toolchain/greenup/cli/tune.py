@@ -67,4 +67,4 @@ def command(
         result = tune(session, loaded, settings, data_dir)
     present.result(result, as_json)
     if result.chosen == BASELINE:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)

@@ -165,12 +165,9 @@ class _Search:
 
     def _note_nearest(self, rows: list[Candidate], finalists: list[Candidate]) -> None:
         """Where no shape holds the budget: the nearest one is said, and measured with the others."""
-        judged = [row for row in rows if row.judgement]
-        if finalists or not judged:
+        best = None if finalists else nearest(rows)
+        if best is None or best.shape is None or best.judgement is None:
             return
-        best = min(judged, key=lambda row: row.judgement.drop_points if row.judgement else 0.0)
-        assert best.judgement is not None
-        assert best.shape is not None
         folder = self.stages.fitted(best.shape)
         best.made = Made(self.stages.float_onnx(folder, best.name), folder)
         self.notes.append(
@@ -201,6 +198,12 @@ class _Search:
         return loop.measure(
             self.session, spec, settings.meter, seed, again=settings.again, only=names, serve=False
         )
+
+
+def nearest(rows: list[Candidate]) -> Candidate | None:
+    """Of the candidates that were judged the one that loses least."""
+    judged = [(row.judgement.drop_points, row.latency_s, row.name, row) for row in rows if row.judgement]
+    return min(judged)[3] if judged else None
 
 
 def _row(shape: Shape, screened: Screened | None) -> Candidate:
