@@ -1,4 +1,4 @@
-"""Forms that a search makes of trained weights: what prunes them, what falls back; models and times are planted."""
+"""Forms that a search makes of trained weights: what prunes them, what falls back; model and times are planted."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from greenup.onnx_facts import matmul_shapes
 from greenup.pipeline import Made
@@ -31,31 +32,37 @@ CLEARLY = 1.03
 _HOPELESS = 1.2
 # The batch alone (`fixed`), fusions that find nothing, a shortcut left out: never the fastest, and why is known.
 _NEVER = ("fixed", "transformers", "lean-all")
+# ONNX Runtime's own operators: its quantizer does not see the ranges of what comes after them.
+_NOT_QUANTIZED = ("lean-fused", "lean-packed")
 _UNABLE = "rejected: the device cannot run it"
 _LATE = "not tried: the minutes were over"
 
 
 @dataclass
 class Parent:
-    """Trained weights of which forms are made: its first float file, its loss, and what it takes on the device."""
+    """Trained weights of which forms are made: their file as usual, their loss, and what they take on the device.
+
+    `latency_s` is of the fastest float file, `behind` the usual one's time over it. `graph` is the one that int8
+    forms are made of, None for the usual one, and `source` its file; `graphs` are the times of all other graphs.
+    """
 
     name: str
     made: Made
     judgement: Judgement | None
     latency_s: float = float("inf")
+    behind: float = 1.0
     graph: str | None = None
+    source: Path = field(init=False)
     graphs: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def float_name(self) -> str:
-        """Name of its fastest float file."""
-        return f"{self.name}-{self.graph}" if self.graph else self.name
+    def __post_init__(self) -> None:
+        self.source = self.made.onnx
 
     def int8_name(self, kind: Kind) -> str:
-        """Name of an int8 form: that of the recipe for the original's static one."""
-        middle = "" if kind == "int8" else f"{kind}-"
-        name = f"{self.float_name}-{middle}int8"
-        return name.removeprefix(f"{BASELINE}-") if name == f"{BASELINE}-int8" else name
+        """Name of an int8 form; the original's static one is called as a recipe calls it."""
+        parts = [self.name, self.graph, None if kind == "int8" else kind, "int8"]
+        name = "-".join(part for part in parts if part)
+        return "int8" if name == f"{BASELINE}-int8" else name
 
 
 class Forms:
@@ -102,29 +109,29 @@ class Forms:
 
     def _fastest(self, parent: Parent, rows: list[Candidate]) -> None:
         parent.graphs = {row.name.removeprefix(f"{parent.name}-"): row.latency_s for row in rows}
+        usual_s = parent.latency_s
         best = min(rows, key=lambda row: row.latency_s, default=None)
         for row in rows:
-            if row is best and row.latency_s * CLEARLY < parent.latency_s:
-                row.outcome = MEASURED
-            elif row.latency_s < parent.latency_s:
-                row.outcome = (
-                    f"rejected: {best.name if best and best is not row else 'the usual graph'} is as fast"
-                )
+            if row.latency_s * CLEARLY >= usual_s:
+                row.outcome = "rejected: not faster than the usual graph"
             else:
-                row.outcome = "rejected: slower than the usual graph"
-        if best is not None and best.outcome == MEASURED and best.made is not None:
-            parent.graph = best.name.removeprefix(f"{parent.name}-")
-            parent.made, parent.latency_s = best.made, best.latency_s
+                row.outcome = MEASURED if best is None or row is best else f"rejected: {best.name} is faster"
+        parent.latency_s = min([usual_s, *parent.graphs.values()])
+        parent.behind = usual_s / parent.latency_s
+        fit = [row for row in rows if not row.name.endswith(_NOT_QUANTIZED) and row.latency_s * CLEARLY < usual_s]
+        if fit and (made := min(fit, key=lambda row: row.latency_s).made):
+            parent.source = made.onnx
+            parent.graph = min(fit, key=lambda row: row.latency_s).name.removeprefix(f"{parent.name}-")
 
     def _plain_int8(self, parents: Sequence[Parent]) -> tuple[dict[str, Candidate], list[Candidate]]:
         """Static int8 of each parent by its name, and dynamic int8 of all; screened, judged, some rejected."""
         static, dynamic = {}, []
         for parent in parents:
             row = Candidate(parent.int8_name("int8"), "int8", parent=parent.name)
-            row.made = replace(parent.made, onnx=self.stages.int8_onnx(parent.made.onnx, row.name))
+            row.made = replace(parent.made, onnx=self.stages.int8_onnx(parent.source, row.name))
             static[parent.name] = row
             row = Candidate(parent.int8_name("dynamic"), "dynamic", parent=parent.name)
-            row.made = replace(parent.made, onnx=self.stages.dynamic_onnx(parent.made.onnx, row.name))
+            row.made = replace(parent.made, onnx=self.stages.dynamic_onnx(parent.source, row.name))
             dynamic.append(row)
         self._screened([*static.values(), *dynamic], parents)
         for parent in parents:
@@ -162,7 +169,7 @@ class Forms:
             row.outcome = "rejected: no node is faster in int8"
             return row
         left = self.drop - (parent.judgement.drop_points if parent.judgement else 0.0)
-        folder = self.stages.ladder_onnx(parent.made.onnx, nodes, max(0.0, left), row.name)
+        folder = self.stages.ladder_onnx(parent.source, nodes, max(0.0, left), row.name)
         said = json.loads((folder / LADDER).read_text())
         if not said["int8"]:
             row.outcome = "rejected: no node can be in int8 within the budget"
@@ -181,7 +188,7 @@ class Forms:
 
         Nodes of one shape take one time, so a probe per shape is measured: its nodes in int8, all others float.
         """
-        source = parent.made.onnx
+        source = parent.source
         groups: dict[tuple[int, ...], list[str]] = {}
         shapes = matmul_shapes(source / MODEL)
         for node in quantizable(source / MODEL):
@@ -193,8 +200,9 @@ class Forms:
             name: replace(parent.made, onnx=self.stages.some_int8(source, nodes, name))
             for name, nodes in probes.items()
         }
-        found = self.look({f"{parent.name}-float": parent.made, **made})
-        limit_s = found[f"{parent.name}-float"].latency_s
+        whole = f"{parent.name}-float"
+        found = self.look({whole: replace(parent.made, onnx=source), **made})
+        limit_s = found[whole].latency_s
         faster = [name for name in probes if name in found and found[name].latency_s < limit_s]
         return (
             [node for name in faster for node in probes[name]],
@@ -221,10 +229,10 @@ class Forms:
         open_ones = [row for row in rows if row.made is not None]
         if not open_ones:
             return
-        floats = {parent.float_name: parent.made for parent in parents if parent.float_name != BASELINE}
+        floats = {parent.name: parent.made for parent in parents if parent.name != BASELINE}
         found = self.look({**floats, **{row.name: row.made for row in open_ones if row.made}})
         for parent in parents:
-            parent.latency_s = found[parent.float_name].latency_s
+            parent.latency_s = found[parent.name].latency_s / parent.behind
         for row in open_ones:
             row.screened = found.get(row.name)
             if row.screened is None:
