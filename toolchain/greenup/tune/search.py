@@ -25,7 +25,7 @@ from greenup.tune.candidates import FINALISTS, LOSES, MEASURED, OPEN, SLOW, TRAI
 from greenup.tune.cuts import Cut, cuts
 from greenup.tune.form_stages import FormStages
 from greenup.tune.forms import Forms, Parent
-from greenup.tune.judge import on_validation, out_of_fold, too_few
+from greenup.tune.judge import of_form, on_validation, out_of_fold, too_few
 from greenup.tune.screen import Screen, Screened
 from greenup.tune.structures import Structure, grid, tiers
 from greenup_runtime.bundle import BASELINE, open_folder
@@ -151,10 +151,15 @@ class _Search:
     def _own_variants(self, known: set[str]) -> list[Candidate]:
         """The recipe's variants that are not among the candidates: always made and measured."""
         rows = []
+        original = Made(self.stages.exported(BASELINE), self.stages.trained())
         for name in self.recipe.variants:
             if name != BASELINE and name not in known:
                 made = Made(self.stages.variant(name), self.stages.source(name))
-                rows.append(Candidate(name, "recipe", made=made, outcome=MEASURED))
+                row = Candidate(
+                    name, "recipe", made=made, judgement=of_form(self.stages, original, made.onnx, None)
+                )
+                row.outcome = MEASURED if self._holds(row) else LOSES
+                rows.append(row)
         return rows
 
     def _note_few_cases(self) -> None:
