@@ -63,7 +63,7 @@ def rows_of(result: Result) -> Rows:
 class TriedRow:
     """One candidate of a search: what it is, its time when screened, what it loses, and how far it came.
 
-    `at_sight` says that it was rejected by its time alone.
+    `at_sight` says that a look at the device was enough, or not even that was needed.
     """
 
     name: str
@@ -83,10 +83,17 @@ def tried_of(result: Result) -> tuple[TriedRow, ...]:
             latency_us=_microseconds(row["screen_latency_s"]),
             lost=_lost(row["judgement"]),
             outcome=row["outcome"],
-            at_sight=row["judgement"] is None and row["outcome"].startswith("rejected"),
+            at_sight=_at_sight(row),
         )
         for row in result.tried
     )
+
+
+def _at_sight(row: dict[str, Any]) -> bool:
+    """A graph has its parent's judgement and needs none of its own."""
+    unjudged = row["judgement"] is None or row["kind"] == "graph"
+    measured = "Speedup" in row["outcome"]
+    return unjudged and not measured and row["outcome"].startswith(("rejected", "not needed"))
 
 
 def _microseconds(latency_s: float | None) -> str:

@@ -5,6 +5,8 @@ An interval stands below its figure, so that nothing has to be cut on a narrow t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +23,7 @@ CHOSEN_MARK = "▶ "
 
 def print_result(result: Result, console: Console) -> None:
     """Print a result to a console of any width. Colour only repeats what the text says."""
-    rows = rows_of(result)
+    rows = rows_of(_without_unmeasured(result))
     parts: list[Text | Table] = [_title(result), _model_table(rows, measured=result.trial is not None)]
     if result.trial is not None:
         parts.append(_gpsup_table(rows))
@@ -32,6 +34,13 @@ def print_result(result: Result, console: Console) -> None:
         console.print(_tried_table(tried_of(result)))
         console.print()
     console.print(_facts(result))
+
+
+def _without_unmeasured(result: Result) -> Result:
+    """After a search only what was confirmed: the other variants stand, with their Speedup, in what was tried."""
+    if not result.tried or result.trial is None:
+        return result
+    return replace(result, variants=tuple(row for row in result.variants if row.latency_s))
 
 
 def _title(result: Result) -> Text:
@@ -78,7 +87,7 @@ def _tried_table(rows: tuple[TriedRow, ...]) -> Table:
     for row in (row for row in rows if not row.at_sight):
         table.add_row(row.name, row.kind, row.latency_us, row.lost, row.outcome)
     if at_sight := sum(row.at_sight for row in rows):
-        table.caption = f"{at_sight} more were rejected by their time on the device alone; the report has them"
+        table.caption = f"{at_sight} more were rejected by their time alone or not needed; the report has them"
         table.caption_justify = "left"
     return table
 
