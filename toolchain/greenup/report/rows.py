@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from greenup.report.figures import NONE, Shown, Unit, common_unit, count, percent, ratio, show, size
@@ -57,6 +57,13 @@ def rows_of(result: Result) -> Rows:
         energy_kind=_kind(energies),
         scope=energies[0].scope if energies else "",
     )
+
+
+def confirmed(result: Result) -> Result:
+    """After a search only what its last trial measured; how the others did in the trial of all is in `tried`."""
+    if not result.tried or result.trial is None:
+        return result
+    return replace(result, variants=tuple(row for row in result.variants if row.latency_s))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ An interval stands below its figure, so that nothing has to be cut on a narrow t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +12,7 @@ from rich.text import Text
 
 from greenup.report import sentences
 from greenup.report.figures import Shown
-from greenup.report.rows import Row, Rows, TriedRow, rows_of, tried_of
+from greenup.report.rows import Row, Rows, TriedRow, confirmed, rows_of, tried_of
 from greenup.result import Result
 from greenup_runtime.bundle import BASELINE
 
@@ -23,7 +21,7 @@ CHOSEN_MARK = "▶ "
 
 def print_result(result: Result, console: Console) -> None:
     """Print a result to a console of any width. Colour only repeats what the text says."""
-    rows = rows_of(_without_unmeasured(result))
+    rows = rows_of(confirmed(result))
     parts: list[Text | Table] = [_title(result), _model_table(rows, measured=result.trial is not None)]
     if result.trial is not None:
         parts.append(_gpsup_table(rows))
@@ -34,13 +32,6 @@ def print_result(result: Result, console: Console) -> None:
         console.print(_tried_table(tried_of(result)))
         console.print()
     console.print(_facts(result))
-
-
-def _without_unmeasured(result: Result) -> Result:
-    """After a search only what was confirmed: the other variants stand, with their Speedup, in what was tried."""
-    if not result.tried or result.trial is None:
-        return result
-    return replace(result, variants=tuple(row for row in result.variants if row.latency_s))
 
 
 def _title(result: Result) -> Text:

@@ -189,6 +189,7 @@ class _Search:
         if first.chosen == BASELINE:
             self.notes.append("no candidate was proven better than the original, which stays")
             return folder
+        self.notes.append(f"in the trial of all {first.chosen} was {first.chosen_because}")
         fresh = self._measured(seed + 1, (BASELINE, first.chosen))
         winner = next(row for row in packed if row.name == first.chosen)
         if loop.assembled(self.session, fresh).chosen == first.chosen:
