@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from greenup.cli import run
 from greenup.data import Windows
 from greenup.presets import config_for
 from greenup.recipe import ModelSpec, PruneSpec
+from greenup.report.html import render
+from greenup.report.rows import confirmed, tried_of
 from greenup.result import Accuracy, DatasetFacts, Interval, Judgement, Result, VariantResult
 from greenup.tune.candidates import LOSES, Candidate, in_order
 from greenup.tune.cuts import cuts
@@ -167,6 +170,40 @@ def test_nothing_better_is_exit_code_1_and_the_original_serves(
     assert "fp32: no other variant keeps accuracy within 1 points" in said
     assert run([*argv, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["tried"][0]["kind"] == "structure"
+
+
+def test_tables_show_what_was_confirmed_and_what_was_judged() -> None:
+    def tried(name: str, kind: str, outcome: str, judgement: Judgement | None = None) -> dict[str, Any]:
+        screened = Screened(1e-4, 1)
+        found = Candidate(name, kind, screened=screened, judgement=judgement, outcome=outcome)  # type: ignore[arg-type]
+        return found.to_json()
+
+    judged = Judgement(0.5, 1.5, 75, "75 validation cases", 0.5)
+    rows = [
+        tried("l1-h1-p4", "structure", LOSES, judged),
+        tried("l2-h1-p1", "structure", "rejected: not faster than the original"),
+        tried("l1-h1-p4-lean-fused", "graph", "rejected: not faster than the usual graph", judged),
+        tried("fp32-qat-int8", "qat", "not needed: int8 holds the budget"),
+        tried("l2-h2-p1-lean-packed", "graph", "measured, not the best; Speedup 1.34 (1.19 to 1.51)", judged),
+        tried("pruned", "recipe", "measured, not the best; Speedup 1.1 (1.0 to 1.2)"),
+    ]
+    dataset = DatasetFacts("small", "split", (), 42, 18, 20, ("off", "on"))
+    confirmed_one = replace(FP32, latency_s=Interval(1e-4, 1e-4, 1e-4))
+    variants = (confirmed_one, row("only-in-the-trial-of-all", None))
+    found = Result(
+        "0" * 64, "0" * 64, dataset, "local", "fp32", "why", variants, None, trial="t", tried=tuple(rows)
+    )
+    shown = {each.name: each.at_sight for each in tried_of(found)}
+    assert [name for name, at_sight in shown.items() if not at_sight] == [
+        "l1-h1-p4",
+        "l2-h2-p1-lean-packed",
+        "pruned",
+    ]
+    assert [each.name for each in confirmed(found).variants] == ["fp32"]
+    assert confirmed(replace(found, tried=())).variants == variants
+    page = render(found, None)
+    assert page.count("only-in-the-trial-of-all") == 1  # among the models, not in the table of ratios
+    assert all(name in page for name in shown)
 
 
 def test_a_budget_of_less_than_two_cases_is_said() -> None:
