@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import small_recipe
 from greenup.choose import choose
 from greenup.cli import run
 from greenup.data import Windows
+from greenup.pipeline import Made
 from greenup.presets import config_for
 from greenup.recipe import ModelSpec, PruneSpec
 from greenup.report.html import render
@@ -25,10 +27,11 @@ from greenup.tune.candidates import LOSES, Candidate, in_order
 from greenup.tune.cuts import cuts
 from greenup.tune.folds import divide
 from greenup.tune.judge import paired, too_few
-from greenup.tune.screen import Screened
+from greenup.tune.screen import Screen, Screened
 from greenup.tune.search import nearest
 from greenup.tune.structures import Structure, grid, tiers
 from greenup_runtime.bundle import open_folder
+from greenup_runtime.errors import IntegrityFault
 
 BUDGET = {"accuracy_drop_points": 1.0}
 
@@ -170,6 +173,25 @@ def test_nothing_better_is_exit_code_1_and_the_original_serves(
     assert "fp32: no other variant keeps accuracy within 1 points" in said
     assert run([*argv, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["tried"][0]["kind"] == "structure"
+
+
+def test_a_candidate_that_computes_something_else_on_the_device_is_left_out() -> None:
+    """One of seven fails its golden samples there; the search goes on without it."""
+
+    class Device(Screen):
+        def __init__(self) -> None:
+            self.looks = 0
+
+        def _measured(self, models: Mapping[str, Made]) -> dict[str, Screened]:
+            self.looks += 1
+            if "bad" in models:
+                raise IntegrityFault("golden samples: bad differs by 0.3 from what the host computed")
+            return {name: Screened(1e-4, 1) for name in ("fp32", *models)}
+
+    names = ["a", "b", "bad", "c", "d", "e", "f"]
+    device = Device()
+    assert set(device({name: Made(Path(name), Path(name)) for name in names})) == {"fp32", *names} - {"bad"}
+    assert device.looks <= 7
 
 
 def test_tables_show_what_was_confirmed_and_what_was_judged() -> None:

@@ -100,7 +100,7 @@ def _at_sight(row: dict[str, Any]) -> bool:
     """A graph has its parent's judgement and needs none of its own."""
     unjudged = row["judgement"] is None or row["kind"] == "graph"
     measured = "Speedup" in row["outcome"]
-    return unjudged and not measured and row["outcome"].startswith(("rejected", "not needed"))
+    return unjudged and not measured and row["outcome"].startswith(("rejected", "not needed", "not tried"))
 
 
 def _microseconds(latency_s: float | None) -> str:

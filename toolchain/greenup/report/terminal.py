@@ -78,7 +78,9 @@ def _tried_table(rows: tuple[TriedRow, ...]) -> Table:
     for row in (row for row in rows if not row.at_sight):
         table.add_row(row.name, row.kind, row.latency_us, row.lost, row.outcome)
     if at_sight := sum(row.at_sight for row in rows):
-        table.caption = f"{at_sight} more were rejected by their time alone or not needed; the report has them"
+        table.caption = (
+            f"{at_sight} more were rejected by their time alone, or not needed or tried; the report has them"
+        )
         table.caption_justify = "left"
     return table
 

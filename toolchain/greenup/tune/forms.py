@@ -82,11 +82,14 @@ class Forms:
         ]
         rows += self._graphs(parents[1:], near)
         plain, others = self._plain_int8(parents)
+        late: list[Candidate] = []
         for parent in parents:
             static = plain[parent.name]
-            rows += [static, *(row for row in others if row.parent == parent.name)]
-            rows += [self._ladder(parent, static), self._rounded(parent, static)]
-        return rows
+            late += [self._ladder(parent, static), self._rounded(parent, static)]
+        self._screened(late, parents)
+        for row in late:
+            _is_slow(row, next(parent for parent in parents if parent.name == row.parent))
+        return [*rows, *plain.values(), *others, *late]
 
     def _graphs(self, parents: Sequence[Parent], among: list[str] | None) -> list[Candidate]:
         """Other graphs of each parent; the fastest one takes the place of the parent's float file."""
@@ -144,10 +147,7 @@ class Forms:
         """Reject a screened form that is slower than its parent or a rival; else judge what it loses."""
         if row.screened is None or row.made is None:
             return
-        if row.latency_s >= CLEARLY * parent.latency_s:
-            row.outcome = (
-                f"rejected: slower than its float form ({parent.latency_s / row.latency_s:.2f} times as fast)"
-            )
+        if _is_slow(row, parent):
             return
         for rival in rivals:
             if rival.outcome == MEASURED and row.latency_s >= rival.latency_s:
@@ -232,8 +232,17 @@ class Forms:
         floats = {parent.name: parent.made for parent in parents if parent.name != BASELINE}
         found = self.look({**floats, **{row.name: row.made for row in open_ones if row.made}})
         for parent in parents:
-            parent.latency_s = found[parent.name].latency_s / parent.behind
+            if parent.name in found:
+                parent.latency_s = found[parent.name].latency_s / parent.behind
         for row in open_ones:
             row.screened = found.get(row.name)
             if row.screened is None:
                 row.outcome = _UNABLE
+
+
+def _is_slow(row: Candidate, parent: Parent) -> bool:
+    """Whether a form is slower than its parent's fastest float file when screened; it is rejected then."""
+    if row.made is None or row.screened is None or row.latency_s < CLEARLY * parent.latency_s:
+        return False
+    row.outcome = f"rejected: slower than its float form ({parent.latency_s / row.latency_s:.2f} times as fast)"
+    return True

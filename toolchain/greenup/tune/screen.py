@@ -17,6 +17,7 @@ from greenup.pipeline import Made
 from greenup.recipe import MeasureSpec
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE, open_folder
+from greenup_runtime.errors import IntegrityFault
 
 # Enough to rank candidates that differ by a tenth; the final figures come from trials of their own.
 SPEC = MeasureSpec(burst_s=0.1, warmup_s=1.0, pilot_rounds=5, max_rounds=5)
@@ -41,8 +42,19 @@ class Screen:
         """Measure the original and these; keyed by name, the original under `fp32`.
 
         Speed alone is looked at, without a meter: bursts are too short for most of them. They are installed beside
-        what serves on the device and never serve. What the device cannot run is missing.
+        what serves on the device and never serve. What the device cannot run, or what computes something else
+        there than here, is missing.
         """
+        try:
+            return self._measured(models)
+        except IntegrityFault:
+            if len(models) <= 1:
+                return self._measured({})  # raises again where the fault is not the candidate's
+        half = len(models) // 2
+        parts = (dict(list(models.items())[:half]), dict(list(models.items())[half:]))
+        return {name: found for part in parts for name, found in self(part).items()}
+
+    def _measured(self, models: Mapping[str, Made]) -> dict[str, Screened]:
         stages = self._stages
         made = {BASELINE: Made(stages.exported(BASELINE), stages.trained()), **models}
         bundle = loop.publish(self._session, open_folder(stages.packed(made)), stages.recipe)
