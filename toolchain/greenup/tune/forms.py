@@ -107,18 +107,19 @@ class Forms:
                 rows.append(row)
         self._screened(rows, parents)
         for parent in parents:
-            self._fastest(parent, [row for row in rows if row.parent == parent.name and row.screened])
+            if own := [row for row in rows if row.parent == parent.name and row.screened]:
+                self._fastest(parent, own)
         return rows
 
     def _fastest(self, parent: Parent, rows: list[Candidate]) -> None:
         parent.graphs = {row.name.removeprefix(f"{parent.name}-"): row.latency_s for row in rows}
         usual_s = parent.latency_s
-        best = min(rows, key=lambda row: row.latency_s, default=None)
+        best = min(rows, key=lambda row: row.latency_s)
         for row in rows:
             if row.latency_s * CLEARLY >= usual_s:
                 row.outcome = "rejected: not faster than the usual graph"
             else:
-                row.outcome = MEASURED if best is None or row is best else f"rejected: {best.name} is faster"
+                row.outcome = MEASURED if row is best else f"rejected: {best.name} is faster"
         parent.latency_s = min([usual_s, *parent.graphs.values()])
         parent.behind = usual_s / parent.latency_s
         fit = [row for row in rows if not row.name.endswith(_NOT_QUANTIZED) and row.latency_s * CLEARLY < usual_s]
