@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from boards import jetson
 
-from greenup import targets
+from greenup import targets, widths
+from greenup.presets import config_for
+from greenup.recipe import ModelSpec, PruneSpec
 from greenup_runtime import cpu, meters
 from greenup_runtime.errors import UsageFault
 from greenup_runtime.meters import MeterOptions
@@ -77,6 +79,33 @@ def test_arm_int8_needs_no_feature_and_keeps_eight_bits() -> None:
     assert target.needed_isa(()) == ()
     assert not target.reduce_range(())
     assert targets.load("x86-64").reduce_range(())
+
+
+def test_widths_say_whether_they_were_measured() -> None:
+    sources = {name: targets.load(name).widths.source for name in targets.names()}
+    assert sources.pop("x86-64") == "measured"
+    assert set(sources.values()) == {"documentation"}
+
+
+def test_a_width_of_nothing_is_a_fault(tmp_path: Path) -> None:
+    text = (targets.shipped("targets") / "x86-64.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("multiple = 16", "multiple = 0"))
+    with pytest.raises(UsageFault, match=r"widths\.multiple"):
+        targets.read(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("share", "multiple", "left"), [(0.5, 8, 48), (0.5, 16, 48), (0.5, 32, 64), (0.9, 32, 32)]
+)
+def test_shares_are_moved_to_widths_that_the_kernels_like(share: float, multiple: int, left: int) -> None:
+    config = config_for(ModelSpec(d_ff=96, d_model=64, heads=4), 1, 720, 3, "zscore")
+    spec = PruneSpec(ffn=share, heads=0.5)
+    snapped = widths.snapped(spec, config, multiple)
+    assert round(96 * (1 - snapped.ffn)) == left
+    assert (snapped.heads, snapped.width) == (0.5, 0.0)
+    assert widths.snapped(snapped, config, multiple) == snapped
+    whole = spec.model_copy(update={"scope": "global"})
+    assert widths.snapped(whole, config, multiple) == whole
 
 
 @pytest.mark.parametrize(

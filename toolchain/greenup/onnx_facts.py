@@ -67,6 +67,16 @@ def weight_matmuls(path: Path) -> dict[str, int]:
     return {node.name: graph.rows(node) for node in graph.nodes if graph.multiplies_by_float_weights(node)}
 
 
+def matmul_shapes(path: Path) -> dict[str, tuple[int, int, int]]:
+    """[rows, inputs, outputs] of each multiplication by a float constant matrix, by node name.
+
+    What decides how long a node takes. Raises IntegrityFault where the file is not readable.
+    """
+    graph = _Graph(_read(path))
+    nodes = (node for node in graph.nodes if graph.multiplies_by_float_weights(node))
+    return {node.name: (graph.rows(node), *graph.inputs_and_outputs(node)) for node in nodes}
+
+
 def weight_names(path: Path) -> dict[str, str]:
     """Name of the float weights of each multiplication by a constant matrix, by node name.
 
@@ -190,10 +200,15 @@ class _Graph:
         for node in self.nodes:
             weights = self.weights(node)
             if weights is not None and node.op_type in _WEIGHT_MATMULS:
-                inputs, outputs = weights.dims
-                name = weights.name.removesuffix("_quantized")
-                shapes[name] = (outputs, inputs) if _attribute(node, "transB") else (inputs, outputs)
+                shapes[weights.name.removesuffix("_quantized")] = self.inputs_and_outputs(node)
         return shapes
+
+    def inputs_and_outputs(self, node: onnx.NodeProto) -> tuple[int, int]:
+        """Terms that each output sums up, and outputs, of a multiplication by a constant matrix."""
+        weights = self.weights(node)
+        assert weights is not None
+        inputs, outputs = weights.dims
+        return (outputs, inputs) if _attribute(node, "transB") else (inputs, outputs)
 
     def _constant(self, name: str) -> onnx.TensorProto | None:
         return self._stored.get(name, self.constants.get(name))

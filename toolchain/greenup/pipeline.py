@@ -10,14 +10,17 @@ The stages' own work is in stages.py; here is only their order, their keys and t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel
 
 from greenup.cache import Cache
-from greenup.recipe import Recipe
+from greenup.recipe import PruneSpec, Recipe
 from greenup.result import Judgement
 from greenup.schemes import fit
 from greenup.targets import Target
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
     from greenup.data import DataSet
 
 Progress = Callable[[str, int, int, str], None]
-_DATA = ["data", "runtime/preprocess.py", "stages.py"]
-TRAIN = [*_DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
+DATA = ["data", "runtime/preprocess.py", "stages.py"]
+TRAIN = [*DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
 TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
-_EXPORT = ["model.py", "export.py", "graph", "weights.py", "stages.py"]
+EXPORT = ["model.py", "export.py", "graph", "weights.py", "stages.py"]
 TORCH = ["torch", "numpy", "pandas", "aeon"]
-_ONNX = [*TORCH, "onnx", "onnxscript", "onnxruntime"]
+ONNX = [*TORCH, "onnx", "onnxscript", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,18 @@ class Stages:
 
     def pruned(self) -> Path:
         """The pruned and fine-tuned model's folder."""
-        from greenup import stages
+        return self.pruned_by(self.recipe.prune)
+
+    def pruned_by(self, spec: PruneSpec, label: str = "") -> Path:
+        """The folder of the trained model after a cut by `spec`, at widths that the target likes, trained on."""
+        from greenup import stages, weights, widths
 
         parent = self.trained()
-        inputs = {"parent": parent.name, **dump(self.recipe, "prune", "distill")}
-        code = [*TRAIN, "prune"]
-        return self._run("prune", inputs, code, TORCH, partial(stages.prune_stage, self, parent))
+        wanted = widths.snapped(spec, weights.load(parent)[0], self.job.target.widths.multiple)
+        asking = self._asking(prune=wanted)
+        inputs = {"parent": parent.name, **dump(asking.recipe, "prune", "distill")}
+        make = partial(stages.prune_stage, asking, parent)
+        return self._run("prune", inputs, [*TRAIN, "prune"], TORCH, make, label)
 
     def exported(self, form: str) -> Path:
         """The folder of the float ONNX file of a form, `fp32` or `pruned`."""
@@ -123,7 +132,7 @@ class Stages:
 
         inputs = {"parent": parent.name, "opset": self.recipe.opset, "data": self.data_key}
         make = partial(stages.export_stage, self, parent)
-        return self._run("export", inputs, _EXPORT, _ONNX, make, label)
+        return self._run("export", inputs, EXPORT, ONNX, make, label)
 
     def quantized(self, form: str) -> Path:
         """The folder of the int8 ONNX file of a form, `int8` or `pruned-int8`."""
@@ -141,9 +150,9 @@ class Stages:
             **dump(self.recipe, "quantize"),
         }
         inputs["seed"] = self.recipe.seed
-        code = [*_DATA, "quantize", "export.py", "onnx_facts.py"]
+        code = [*DATA, "quantize", "export.py", "onnx_facts.py"]
         make = partial(stages.quantize_stage, self, parent, scheme)
-        return self._run("quantize", inputs, code, _ONNX, make, label)
+        return self._run("quantize", inputs, code, ONNX, make, label)
 
     def bundle(self) -> Path:
         """The packed, unsigned bundle's folder."""
@@ -164,7 +173,7 @@ class Stages:
             "judged": {name: asdict(found) for name, found in (judged or {}).items()},
         }
         code = [
-            *_DATA,
+            *DATA,
             "bundle.py",
             "evaluate.py",
             "export.py",
@@ -172,7 +181,7 @@ class Stages:
             "intervals.py",
             "runtime/engine.py",
         ]
-        return self._run("bundle", inputs, code, _ONNX, partial(stages.bundle_stage, self, models, judged or {}))
+        return self._run("bundle", inputs, code, ONNX, partial(stages.bundle_stage, self, models, judged or {}))
 
     def variant(self, name: str) -> Path:
         """The folder that holds a variant's model.onnx."""
@@ -188,6 +197,12 @@ class Stages:
         if found.note:
             self.job.progress("quantize", 1, 1, found.note)
         return found.settings
+
+    def _asking(self, **tables: BaseModel) -> Self:
+        """These stages for a recipe with other tables."""
+        other = copy.copy(self)
+        other.recipe = self.recipe.model_copy(update=tables)
+        return other
 
     def _run(
         self,

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomllib
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from greenup.folders import shipped
 from greenup_runtime import cpu
@@ -33,6 +41,13 @@ class Scheme(_Table):
     weights: Literal["uint8", "int8"]
     isa: str | None = None
     reduce_range_without_isa: bool = False
+
+
+class Widths(_Table):
+    """Width of which the board's matrix kernels like multiples: `source` says whether that was measured."""
+
+    multiple: PositiveInt
+    source: Literal["measured", "documentation"]
 
 
 class InaTable(_Table):
@@ -85,6 +100,7 @@ class Target(_Table):
     architecture: str
     runtime: RuntimeFloor
     quantization: Scheme
+    widths: Widths = Widths(multiple=8, source="documentation")
     meters: Meters
     estimate: Estimate | None = None
     models: tuple[str, ...] = ()

@@ -62,7 +62,8 @@ def main() -> None:
 def run(argv: list[str]) -> int:
     """Run one command line; a user's fault is printed with its hint and without a trace."""
     try:
-        greenup.main(args=argv, prog_name="greenup", standalone_mode=False)
+        # With standalone_mode off, click returns the code of a verb that raised its `Exit`.
+        code = greenup.main(args=argv, prog_name="greenup", standalone_mode=False)
     except GreenupError as fault:
         click.echo(f"error: {fault.message}", err=True)
         if fault.hint:
@@ -79,7 +80,8 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is left to say.
         sys.stderr.close()
-    return 0
+        return 0
+    return code if isinstance(code, int) else 0
 
 
 __all__: list[Any] = ["greenup", "main", "run"]

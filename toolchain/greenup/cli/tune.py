@@ -18,7 +18,7 @@ from greenup_runtime.bundle import BASELINE
     type=options.FiniteRange(min=0, min_open=True),
     default=30,
     show_default=True,
-    help="Begin training no further structure after this long; the model itself comes first.",
+    help="Begin no further training and no further graph after this long; the model itself comes first.",
 )
 @click.option(
     "--folds",
@@ -47,8 +47,9 @@ def command(
 ) -> None:
     """Search for the smallest form of RECIPE's model that holds its accuracy budget and wins on a device.
 
-    Smaller architectures are measured there untrained, the promising ones learn from the trained model, and the
-    winner is confirmed by a trial of its own. Exit code 1 says that nothing better than fp32 was found.
+    Smaller architectures are measured there untrained, the promising ones learn from the trained model, several
+    graphs and kinds of int8 are made of those that hold, and the winner is confirmed by a trial of its own. Exit
+    code 1 says that nothing better than fp32 was found.
 
     \b
     Example:
@@ -67,4 +68,4 @@ def command(
         result = tune(session, loaded, settings, data_dir)
     present.result(result, as_json)
     if result.chosen == BASELINE:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)

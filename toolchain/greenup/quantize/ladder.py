@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,14 @@ def ladder(
     spec: QuantizeSpec,
     *,
     budget_points: float,
+    nodes: Sequence[str] | None = None,
     **scheme: Any,
 ) -> LadderResult:
     """Write the int8 form that loses at most `budget_points` of accuracy on windows [n, c, l] with labels [n].
 
-    All candidates are tried in int8; while too much is lost, the most harmful of those left falls back to float,
-    so the least harmful are kept. If not even one can stay, the float file is copied and `int8` is empty.
+    All candidates (or the `nodes` of them) are tried in int8; while too much is lost, the most harmful of those
+    left falls back to float, so the least harmful are kept. If not even one can stay, the float file is copied and
+    `int8` is empty.
     """
     _check(windows, labels, calibration)
     engine = Engine(source, batch_of(source))
@@ -93,18 +96,18 @@ def ladder(
     floor = whole - budget_points / 100
     with Calibrated(source, calibration, spec) as calibrated:
         rows: list[NodeRow] | None = None
-        nodes = list(calibrated.candidates)
+        kept = list(calibrated.candidates if nodes is None else nodes)
         left: list[tuple[str, str]] = []
-        while nodes:
-            calibrated.write(target, nodes, **scheme)
+        while kept:
+            calibrated.write(target, kept, **scheme)
             accuracy = _accuracy(Engine(target, batch_of(target)).infer(windows), labels)
             if accuracy >= floor:
-                return LadderResult(tuple(nodes), tuple(left), accuracy, whole)
+                return LadderResult(tuple(kept), tuple(left), accuracy, whole)
             if rows is None:
                 rows = _rows(calibrated, source, windows, labels, False, scheme)
-                nodes = [row.node for row in rows]
-            worst = next(row for row in rows if row.node == nodes[-1])
-            left.append((nodes.pop(), _why(worst, accuracy, whole)))
+                kept = [row.node for row in rows if row.node in kept]
+            worst = next(row for row in rows if row.node == kept[-1])
+            left.append((kept.pop(), _why(worst, accuracy, whole)))
     shutil.copyfile(source, target)
     return LadderResult((), tuple(left), whole, whole)
 

@@ -24,14 +24,13 @@ from torch.nn.utils import parametrize
 from greenup import checkpoint
 from greenup.distill import Teacher
 from greenup.epochs import Cases, Run, logits_of
-from greenup.epochs import _optimizer as optimizer_of
 from greenup.export import silence
 from greenup.model import ModelConfig
 from greenup.onnx_facts import weight_names
 from greenup.quantize.static import EightBits, candidates, write_qdq
 from greenup.recipe import TrainSpec
+from greenup.reproducible import reproducible
 from greenup.train import Progress
-from greenup.train import _reproducible as reproducible
 from greenup.weights import State
 from greenup_runtime.errors import UsageFault
 
@@ -165,7 +164,9 @@ class _Run(Run):
         teacher: Teacher | None,
         activations: EightBits,
     ) -> None:
-        super().__init__(config, spec, train, validation, seed, state, teacher)
+        # An average of weights lags behind the ranges that are learnt with them.
+        unaveraged = spec.model_copy(update={"average": 0.0})
+        super().__init__(config, unaveraged, train, validation, seed, state, teacher)
         self.key = hashlib.sha256(f"{self.key} rounded {activations}".encode()).hexdigest()
         self.maps: dict[str, _Range] = {}
         for name, module in list(self.model.named_modules()):
@@ -174,7 +175,8 @@ class _Run(Run):
         logits_of(self.model, self.x[:_OBSERVED], _OBSERVED)
         for learnt in self.maps.values():
             learnt.observing = False
-        self.optimizer = optimizer_of(self.model, spec)
+        ends = [end for learnt in self.maps.values() for end in learnt.parameters()]
+        self.optimizer.add_param_group({"params": ends, "weight_decay": 0.0})
 
     def learnt(self) -> Learnt:
         """Weights of the best epoch under the model's own names, and the ranges."""

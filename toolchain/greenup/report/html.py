@@ -14,7 +14,7 @@ from greenup import __version__
 from greenup.gpsup import CATEGORIES
 from greenup.report import sentences
 from greenup.report.plots import result_plots
-from greenup.report.rows import rows_of, tried_of
+from greenup.report.rows import confirmed, rows_of, tried_of
 from greenup.report.styles import looks, variables
 from greenup.report.trial_plots import trial_plots
 from greenup.result import Result
@@ -39,6 +39,7 @@ def render(result: Result, trial: Trial | None) -> str:
     return template.render(
         result=result,
         table=rows_of(result),
+        measured=rows_of(confirmed(result)),
         tried=tried_of(result),
         plots=[
             {"id": plot.id, "title": plot.title, "caption": plot.caption, "svg": Markup(plot.svg)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from greenup.report.figures import NONE, Shown, Unit, common_unit, count, percent, ratio, show, size
@@ -59,22 +59,52 @@ def rows_of(result: Result) -> Rows:
     )
 
 
+def confirmed(result: Result) -> Result:
+    """After a search only what its last trial measured; how the others did in the trial of all is in `tried`."""
+    if not result.tried or result.trial is None:
+        return result
+    return replace(result, variants=tuple(row for row in result.variants if row.latency_s))
+
+
 @dataclass(frozen=True)
 class TriedRow:
-    """One candidate of a search: its time untrained on the device, what it loses, and how far it came."""
+    """One candidate of a search: what it is, its time when screened, what it loses, and how far it came.
+
+    `at_sight` says that a look at the device was enough, or not even that was needed.
+    """
 
     name: str
+    kind: str
     latency_us: str
     lost: str
     outcome: str
+    at_sight: bool
 
 
 def tried_of(result: Result) -> tuple[TriedRow, ...]:
     """The rows of what a search tried, in its order; none where there was no search."""
     return tuple(
-        TriedRow(row["name"], f"{row['screen_latency_s'] * 1e6:.0f}", _lost(row["judgement"]), row["outcome"])
+        TriedRow(
+            name=row["name"],
+            kind=row["kind"],
+            latency_us=_microseconds(row["screen_latency_s"]),
+            lost=_lost(row["judgement"]),
+            outcome=row["outcome"],
+            at_sight=_at_sight(row),
+        )
         for row in result.tried
     )
+
+
+def _at_sight(row: dict[str, Any]) -> bool:
+    """A graph has its parent's judgement and needs none of its own."""
+    unjudged = row["judgement"] is None or row["kind"] == "graph"
+    measured = "Speedup" in row["outcome"]
+    return unjudged and not measured and row["outcome"].startswith(("rejected", "not needed", "not tried"))
+
+
+def _microseconds(latency_s: float | None) -> str:
+    return NONE if latency_s is None else f"{latency_s * 1e6:.0f}"
 
 
 def _lost(judgement: dict[str, Any] | None) -> str:

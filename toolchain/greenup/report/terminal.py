@@ -12,7 +12,7 @@ from rich.text import Text
 
 from greenup.report import sentences
 from greenup.report.figures import Shown
-from greenup.report.rows import Row, Rows, TriedRow, rows_of, tried_of
+from greenup.report.rows import Row, Rows, TriedRow, confirmed, rows_of, tried_of
 from greenup.result import Result
 from greenup_runtime.bundle import BASELINE
 
@@ -21,7 +21,7 @@ CHOSEN_MARK = "▶ "
 
 def print_result(result: Result, console: Console) -> None:
     """Print a result to a console of any width. Colour only repeats what the text says."""
-    rows = rows_of(result)
+    rows = rows_of(confirmed(result))
     parts: list[Text | Table] = [_title(result), _model_table(rows, measured=result.trial is not None)]
     if result.trial is not None:
         parts.append(_gpsup_table(rows))
@@ -70,12 +70,18 @@ def _gpsup_table(rows: Rows) -> Table:
 
 def _tried_table(rows: tuple[TriedRow, ...]) -> Table:
     table = _table()
-    table.add_column("Tried")
-    table.add_column("Untrained, on\nthe device, µs", justify="right")
+    table.add_column("Tried", overflow="fold")
+    table.add_column("Kind")
+    table.add_column("Screened\nµs", justify="right")
     table.add_column("Points lost\n(95 % bound)", justify="right")
     table.add_column("Outcome", overflow="fold")
-    for row in rows:
-        table.add_row(row.name, row.latency_us, row.lost, row.outcome)
+    for row in (row for row in rows if not row.at_sight):
+        table.add_row(row.name, row.kind, row.latency_us, row.lost, row.outcome)
+    if at_sight := sum(row.at_sight for row in rows):
+        table.caption = (
+            f"{at_sight} more were rejected by their time alone, or not needed or tried; the report has them"
+        )
+        table.caption_justify = "left"
     return table
 
 

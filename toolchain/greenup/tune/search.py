@@ -1,41 +1,44 @@
-"""The search: screen structures on the device, train what is worth it, judge accuracy, measure, confirm.
+"""The search: screen shapes on the device, train what is worth it, judge, make forms, measure, confirm.
 
-    screen ─ tiers ─ train (fastest that may hold) ─ judge ─ pack ─ trial of all ─ fresh trial of winner and fp32
+    screen ─ tiers ─ train (fastest that may hold) ─ judge ─ forms ─ trial of all ─ fresh trial of winner and fp32
 
-A structure is taken for accurate where its loss is within the budget on validation data, and, if time allows, on
-out-of-fold predictions of all training cases. The winner of a trial of many looks better than it is, so its
-figures come from a second trial against the original alone; where it is not faster there, the original stays.
-All training is cached: a search that was stopped goes on where it was.
+Shapes are smaller structures and cuts of the original; forms are graphs and kinds of int8 (forms.py). A shape is
+taken for accurate where its loss is within the budget on validation data, and, if asked for, on out-of-fold
+predictions of all training cases. The winner of a trial of many looks better than it is, so its figures come from
+a second trial against the original alone; where it is not faster there, the original stays. All training is cached
+and equal measurements are used again: a search that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from greenup import loop, weights
 from greenup.loop import Session
 from greenup.pipeline import Made
 from greenup.recipe import Recipe
-from greenup.result import Judgement, Result
-from greenup.tune.judge import on_validation, out_of_fold
-from greenup.tune.screen import Screened, screen
-from greenup.tune.stages import TuneStages
+from greenup.result import Result
+from greenup.tune.candidates import FINALISTS, LOSES, MEASURED, OPEN, SLOW, TRAINED, Candidate, Shape, in_order
+from greenup.tune.cuts import Cut, cuts
+from greenup.tune.form_stages import FormStages
+from greenup.tune.forms import Forms, Parent
+from greenup.tune.judge import of_form, on_validation, out_of_fold, too_few
+from greenup.tune.screen import Screen, Screened
 from greenup.tune.structures import Structure, grid, tiers
 from greenup_runtime.bundle import BASELINE, open_folder
 
-# Structures that are judged out of fold and packed; each costs one training per fold.
-FINALISTS = 3
-# A structure must promise this much before it is trained.
+# A shape must promise this much before it is trained.
 _WORTH_TRAINING = 1.1
+# Of the minutes, the part after which no further shape is trained: the rest is for forms of those that hold.
+_FOR_SHAPES = 0.7
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is bounded: minutes for training structures, folds to judge by (0: validation only), meter.
+    """How a search is bounded: minutes for training and forms, folds to judge by (0: validation only), meter.
 
     `again` measures anew where an equal trial is there already.
     """
@@ -44,27 +47,6 @@ class Settings:
     folds: int
     meter: str = "auto"
     again: bool = False
-
-
-@dataclass
-class Candidate:
-    """One structure on its way: `outcome` says how far it came and why not further."""
-
-    structure: Structure
-    screened: Screened
-    judgement: Judgement | None = None
-    outcome: str = "not trained"
-
-    def to_json(self) -> dict[str, Any]:
-        """As a row of what was tried."""
-        return {
-            "name": self.structure.name,
-            **self.structure.to_json(),
-            "screen_latency_s": self.screened.latency_s,
-            "macs": self.screened.macs,
-            "judgement": asdict(self.judgement) if self.judgement else None,
-            "outcome": self.outcome,
-        }
 
 
 def tune(session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> Result:
@@ -79,97 +61,143 @@ def tune(session: Session, recipe: Recipe, settings: Settings, data_dir: Path | 
 class _Search:
     def __init__(self, session: Session, recipe: Recipe, settings: Settings, data_dir: Path | None) -> None:
         self.session, self.recipe, self.settings = session, recipe, settings
-        self.stages = TuneStages(loop.job(session, recipe, data_dir))
+        self.stages = FormStages(loop.job(session, recipe, data_dir))
+        self.look = Screen(session, self.stages, recipe.seed)
         self.drop = recipe.budget.accuracy_drop_points
+        self.started_s = 0.0
         self.notes: list[str] = []
 
     def run(self) -> Result:
-        candidates = self._candidates()
-        self._train(candidates)
-        finalists = self._judge(candidates)
-        judged = {row.structure.name: row.judgement for row in finalists if row.judgement}
-        made = self._made(finalists)
-        loop.publish(self.session, open_folder(self.stages.packed(made, judged)), self.recipe)
-        chosen, folder = self._confirmed(tuple(made))
-        for row in finalists:
-            if chosen in (row.structure.name, f"{row.structure.name}-int8"):
-                row.outcome = "chosen"
-        tried = tuple(row.to_json() for row in candidates)
-        return loop.conclude(self.session, folder, tried, tuple(self.notes))
+        shapes = self._shapes()
+        self.started_s = time.monotonic()
+        self._note_few_cases()
+        self._train(shapes)
+        finalists = self._judge(shapes)
+        self._note_nearest(shapes, finalists)
+        rows = [*shapes, *self._forms(finalists)]
+        rows += self._own_variants({row.name for row in rows})
+        packed = [row for row in rows if row.made is not None and (row.kind == "recipe" or _stays(row))]
+        models = {BASELINE: Made(self.stages.exported(BASELINE), self.stages.trained())}
+        models |= {row.name: row.made for row in packed if row.made}
+        judged = {row.name: row.judgement for row in packed if row.judgement}
+        loop.publish(self.session, open_folder(self.stages.packed(models, judged)), self.recipe)
+        trial = self._confirmed(packed)
+        return loop.conclude(self.session, trial, tuple(row.to_json() for row in rows), tuple(self.notes))
 
-    def _candidates(self) -> list[Candidate]:
-        """All structures with their time on the device, fastest first."""
+    def _shapes(self) -> list[Candidate]:
+        """All structures and cuts with their time on the device, fastest first."""
         original, _ = weights.load(self.stages.trained())
-        structures = grid(original)
-        screened = screen(self.session, self.stages, structures, self.recipe.seed)
-        rows = [Candidate(each, screened[each.name]) for each in structures if each.name in screened]
-        limit_s = screened[BASELINE].latency_s / _WORTH_TRAINING
-        latency_s = {row.structure.name: row.screened.latency_s for row in rows}
-        macs = {row.structure.name: row.screened.macs for row in rows}
-        worth = tiers((row.structure for row in rows if row.screened.latency_s <= limit_s), latency_s, macs)
-        for row in rows:
-            if row.screened.latency_s > limit_s:
-                row.outcome = "rejected: not faster than the original"
-            elif row.structure not in worth:
-                row.outcome = "rejected: another one is as fast and computes more"
-        return sorted(rows, key=lambda row: row.screened.latency_s)
+        found: list[Shape] = [*grid(original)]
+        found += cuts(original, self.recipe.prune, self.stages.job.target.widths.multiple)
+        sketches = {}
+        for shape in found:
+            folder = self.stages.sketch(shape)
+            sketches[shape.name] = Made(self.stages.float_onnx(folder, shape.name), folder)
+        screened = self.look(sketches)
+        rows = [_row(shape, screened[shape.name]) for shape in found if shape.name in screened]
+        _reject_slow(rows, screened[BASELINE].latency_s)
+        return sorted(rows, key=lambda row: row.latency_s)
 
-    def _train(self, candidates: list[Candidate]) -> None:
+    def _train(self, rows: list[Candidate]) -> None:
         """Train by bisection over the tiers, then slower ones until enough hold the budget."""
-        deadline_s = time.monotonic() + 60 * self.settings.minutes
-        open_ones = [row for row in candidates if row.outcome == "not trained"]
-        for row in in_order(open_ones, self._holds):
-            if time.monotonic() > deadline_s:
+        for row in in_order([row for row in rows if row.outcome == OPEN], self._holds):
+            if not self._time_left(_FOR_SHAPES):
                 self.notes.append(f"{self.settings.minutes:g} minutes were over: not every candidate was trained")
                 return
-            row.judgement = on_validation(self.stages, self.stages.distilled(row.structure))
-            row.outcome = "trained" if self._holds(row) else "rejected: loses more accuracy than the budget allows"
+            self._fit(row)
+            if row.outcome == LOSES and isinstance(row.shape, Cut) and self._time_left(_FOR_SHAPES):
+                other = _row(row.shape.other, row.screened)
+                rows.insert(rows.index(row) + 1, other)
+                self._fit(other)
+
+    def _fit(self, row: Candidate) -> None:
+        assert row.shape is not None
+        row.judgement = on_validation(self.stages, self.stages.fitted(row.shape))
+        row.outcome = TRAINED if self._holds(row) else LOSES
 
     def _holds(self, row: Candidate) -> bool:
-        return row.judgement is not None and row.judgement.drop_points <= self.drop
+        return row.holds(self.drop)
 
-    def _judge(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The fastest candidates that hold the budget; judged out of fold where that was asked for."""
+    def _time_left(self, share: float = 1.0) -> bool:
+        return time.monotonic() < self.started_s + 60 * self.settings.minutes * share
+
+    def _judge(self, rows: list[Candidate]) -> list[Candidate]:
+        """The fastest shapes that hold the budget; judged out of fold where that was asked for."""
         finalists: list[Candidate] = []
-        for row in (row for row in candidates if row.outcome == "trained"):
+        for row in (row for row in rows if row.outcome == TRAINED):
             if len(finalists) == FINALISTS:
                 row.outcome = "rejected: slower than those that hold the budget too"
                 continue
-            if self.settings.folds:
-                row.judgement = out_of_fold(self.stages, row.structure, self.settings.folds)
+            if self.settings.folds and row.shape:
+                row.judgement = out_of_fold(self.stages, row.shape, self.settings.folds)
                 if not self._holds(row):
-                    row.outcome = "rejected: loses more accuracy than the budget allows, out of fold"
+                    row.outcome = f"{LOSES}, out of fold"
                     continue
-            row.outcome = "measured, not the best"
+            row.outcome = MEASURED
             finalists.append(row)
         return finalists
 
-    def _made(self, finalists: list[Candidate]) -> dict[str, Made]:
-        """Every variant to pack: those of the recipe, and each finalist in float and int8."""
-        stages = self.stages
-        made: dict[str, Made] = {}
-        for form in self.recipe.variants:
-            made[form] = Made(stages.variant(form), stages.source(form))
+    def _forms(self, finalists: list[Candidate]) -> list[Candidate]:
+        """All forms of the original and of the finalists, which get their files here."""
+        original = Parent(BASELINE, Made(self.stages.exported(BASELINE), self.stages.trained()), None)
+        parents = [original]
         for row in finalists:
-            name, folder = row.structure.name, stages.distilled(row.structure)
-            exported = stages.float_onnx(folder, name)
-            made[name] = Made(exported, folder)
-            made[f"{name}-int8"] = Made(stages.int8_onnx(exported, f"{name}-int8"), folder)
-        return made
+            assert row.shape is not None
+            folder = self.stages.fitted(row.shape)
+            row.made = Made(self.stages.float_onnx(folder, row.name), folder)
+            parents.append(Parent(row.name, row.made, row.judgement))
+        return Forms(self.stages, self.look, self.drop, self._time_left).of(parents)
 
-    def _confirmed(self, names: tuple[str, ...]) -> tuple[str, Path]:
-        """A trial of all, then one of the winner and the original alone; the last choice and its trial."""
+    def _own_variants(self, known: set[str]) -> list[Candidate]:
+        """The recipe's variants that are not among the candidates: always made and measured."""
+        rows = []
+        original = Made(self.stages.exported(BASELINE), self.stages.trained())
+        for name in self.recipe.variants:
+            if name != BASELINE and name not in known:
+                made = Made(self.stages.variant(name), self.stages.source(name))
+                row = Candidate(
+                    name, "recipe", made=made, judgement=of_form(self.stages, original, made.onnx, None)
+                )
+                row.outcome = MEASURED if self._holds(row) else LOSES
+                rows.append(row)
+        return rows
+
+    def _note_few_cases(self) -> None:
+        data, folds = self.stages.data(), self.settings.folds
+        n = len(data.validation) + (len(data.train) if folds else 0)
+        if note := too_few(self.drop, n, folds):
+            self.notes.append(note)
+
+    def _note_nearest(self, rows: list[Candidate], finalists: list[Candidate]) -> None:
+        """Where no shape holds the budget: the nearest one is said, and measured with the others."""
+        best = None if finalists else nearest(rows)
+        if best is None or best.shape is None or best.judgement is None:
+            return
+        folder = self.stages.fitted(best.shape)
+        best.made = Made(self.stages.float_onnx(folder, best.name), folder)
+        self.notes.append(
+            f"no smaller model held the budget of {self.drop:g} points; the nearest is {best.name}, "
+            f"which loses {best.judgement.drop_points:.1f} and is measured for comparison"
+        )
+
+    def _confirmed(self, packed: list[Candidate]) -> Path:
+        """A trial of all, then one of the winner and the original alone: the trial that chooses."""
         seed = self.recipe.seed
-        folder = self._measured(seed, names)
-        winner = loop.assembled(self.session, folder).chosen
-        if winner == BASELINE:
+        folder = self._measured(seed, (BASELINE, *(row.name for row in packed)))
+        first = loop.assembled(self.session, folder)
+        _say_speed(packed, first)
+        if first.chosen == BASELINE:
             self.notes.append("no candidate was proven better than the original, which stays")
-            return winner, folder
-        fresh = self._measured(seed + 1, (BASELINE, winner))
-        chosen = loop.assembled(self.session, fresh).chosen
-        if chosen != winner:
-            self.notes.append(f"{winner} won the trial of all and was not confirmed; the original stays")
-        return chosen, fresh
+            return folder
+        self.notes.append(f"in the trial of all {first.chosen} was {first.chosen_because}")
+        fresh = self._measured(seed + 1, (BASELINE, first.chosen))
+        winner = next(row for row in packed if row.name == first.chosen)
+        if loop.assembled(self.session, fresh).chosen == first.chosen:
+            winner.outcome = "chosen"
+        else:
+            winner.outcome = "rejected: won the trial of all and was not confirmed"
+            self.notes.append(f"{winner.name} won the trial of all and was not confirmed; the original stays")
+        return fresh
 
     def _measured(self, seed: int, names: tuple[str, ...]) -> Path:
         spec, settings = self.recipe.trial, self.settings
@@ -178,23 +206,41 @@ class _Search:
         )
 
 
-def in_order(rows: list[Candidate], holds: Callable[[Candidate], bool]) -> Iterator[Candidate]:
-    """Rows (fastest first) by bisection for the fastest one that holds, then slower ones until enough do.
+def nearest(rows: list[Candidate]) -> Candidate | None:
+    """Of the candidates that were judged the one that loses least."""
+    judged = [(row.judgement.drop_points, row.latency_s, row.name, row) for row in rows if row.judgement]
+    return min(judged)[3] if judged else None
 
-    `holds(row)` is asked after the row was handed out and dealt with.
-    """
-    low, high = 0, len(rows)
-    seen: list[Candidate] = []
-    while low < high:
-        middle = (low + high) // 2
-        seen.append(rows[middle])
-        yield rows[middle]
-        if holds(rows[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    for row in (row for row in rows[low:] if row not in seen):
-        if sum(map(holds, seen)) >= FINALISTS:
-            return
-        seen.append(row)
-        yield row
+
+def _row(shape: Shape, screened: Screened | None) -> Candidate:
+    return Candidate(shape.name, "pruned" if isinstance(shape, Cut) else "structure", shape, screened=screened)
+
+
+def _stays(row: Candidate) -> bool:
+    return row.outcome == MEASURED or row.shape is not None
+
+
+def _reject_slow(rows: list[Candidate], original_s: float) -> None:
+    """Reject before training what is hardly faster than the original, or as fast as one that computes more."""
+    fast = [row for row in rows if row.latency_s <= original_s / _WORTH_TRAINING]
+    worth = tiers(
+        [cast("Structure", row.shape) for row in fast],  # it asks for names only, and cuts have them too
+        {row.name: row.latency_s for row in fast},
+        {row.name: row.screened.macs for row in fast if row.screened},
+    )
+    for row in rows:
+        if row not in fast:
+            row.outcome = SLOW
+        elif row.shape not in worth:
+            row.outcome = "rejected: another one is as fast and computes more"
+
+
+def _say_speed(packed: list[Candidate], found: Result) -> None:
+    """How fast each measured candidate was against the original in the trial of all."""
+    ratios = {row.name: row.speedup for row in found.variants}
+    for row in packed:
+        if ratio := ratios.get(row.name):
+            said = f"Speedup {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+            row.remark = f"{said}; {row.remark}" if row.remark else said
+            if ratio.high < 1 and row.outcome == MEASURED:
+                row.outcome = "rejected: measured slower than the original"
