@@ -4,8 +4,8 @@
 
 One workflow as Olive's documentation describes it: the pass OnnxStaticQuantization with its defaults (QDQ, signed
 8 bits, ranges by minimum and maximum), calibrated on the windows [n, c, l] of the file. Olive reads the windows
-through this file too: it is the workflow's user script. The graph is prepared by Olive's own pass for that, without
-symbolic shapes: ONNX Runtime's inference of those fails on these graphs, and the pass would quantize the file
+through this file too: it is the workflow's user script. The graph is prepared by Olive's own pass for that,
+without symbolic shapes: ONNX Runtime's inference of those fails on these graphs, and Olive would quantize the file
 unprepared, which would not be fair to it.
 """
 
@@ -16,17 +16,17 @@ import os
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["OLIVE_DISABLE_TELEMETRY"] = "1"
 
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
-import numpy as np  # noqa: E402
-import olive  # noqa: E402
-import onnx  # noqa: E402
-from olive.data.registry import Registry  # noqa: E402
-from torch.utils.data import Dataset  # noqa: E402
+import numpy as np
+import olive
+import onnx
+from olive.data.registry import Registry
+from torch.utils.data import Dataset
 
 
 class Windows(Dataset):  # type: ignore[type-arg]
