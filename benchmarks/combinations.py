@@ -47,7 +47,9 @@ class Combination(NamedTuple):
 def _shortened(recipe: recipes.Recipe) -> recipes.Recipe:
     train = recipe.train.model_copy(update={"epochs": min(recipe.train.epochs, QUICK_EPOCHS)})
     prune = recipe.prune.model_copy(update={"epochs": min(recipe.prune.epochs, 2)})
-    return recipe.model_copy(update={"train": train, "prune": prune})
+    short = {"burst_s": 0.1, "pilot_rounds": 4, "max_rounds": 4}
+    measure = recipe.measure.model_copy(update=short)
+    return recipe.model_copy(update={"train": train, "prune": prune, "measure": measure})
 
 
 def ordered(sets: Sequence[str], presets: Sequence[str], seeds: int | None = None) -> Iterator[Combination]:
@@ -62,10 +64,19 @@ def ordered(sets: Sequence[str], presets: Sequence[str], seeds: int | None = Non
                 yield from (Combination(name, preset, seed) for name in sets)
 
 
-def add_to(parser: argparse.ArgumentParser, presets: Sequence[str] = PRESETS) -> None:
+def wanted(arguments: argparse.Namespace, presets: Sequence[str] = PRESETS) -> list[Combination]:
+    """The combinations that a benchmark's user named: all if none; `--quick` is one seed of four of them."""
+    sets, chosen = arguments.sets or SETS, arguments.presets or presets
+    found = list(ordered(sets, chosen, 1 if arguments.quick else arguments.seeds))
+    if arguments.quick and not arguments.sets:
+        return [one for one in found if one.preset == REPORTED or (one.preset, one.set) == ("t1", SETS[-1])]
+    return found
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
     """The options by which a benchmark's user names combinations."""
-    parser.add_argument("--sets", nargs="+", default=SETS)
-    parser.add_argument("--presets", nargs="+", default=presets, choices=PRESETS)
+    parser.add_argument("--sets", nargs="+", choices=SETS)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS)
     parser.add_argument(
         "--seeds", type=int, help=f"of each; {REPORTED_SEEDS} of {REPORTED}, {OTHER_SEEDS} of others"
     )

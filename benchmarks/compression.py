@@ -21,7 +21,7 @@ from typing import Any
 import contenders
 import environments
 import timing
-from combinations import OUT, REPORTED, Combination, add_to, ordered
+from combinations import OUT, REPORTED, Combination, add_to, wanted
 from present import show
 from verdicts import goals, summary
 
@@ -42,8 +42,7 @@ def main() -> None:
     """Tune, time and print every combination; the JSON is written after each, so nothing is lost by a stop."""
     arguments = _arguments()
     kept = earlier(arguments.json) if arguments.add else []
-    seeds = 1 if arguments.quick else arguments.seeds
-    for one in ordered(arguments.sets, arguments.presets, seeds):
+    for one in wanted(arguments):
         began_s = time.monotonic()
         fresh = combination(one, arguments)
         kept = [row for row in kept if Combination(row["set"], row["preset"], row["seed"]) != one] + fresh

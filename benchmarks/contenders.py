@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -163,8 +164,10 @@ def _olive(python: Path | None, source: Path, scratch: Path, data: DataSet) -> C
     if python is None:
         return Failure("no environment: python benchmarks/environments.py olive")
     np.save(scratch / "calibration.npy", data.train.x[:_CALIBRATION])
-    target = scratch / "olive.onnx"
-    command = [python, OLIVE, source, scratch / "calibration.npy", target]
+    # Olive tells an ONNX file by its extension, which a bundle's blobs do not have.
+    named, target = scratch / "source.onnx", scratch / "olive.onnx"
+    shutil.copyfile(source, named)
+    command = [python, OLIVE, named, scratch / "calibration.npy", target]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]

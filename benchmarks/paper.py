@@ -21,7 +21,7 @@ from typing import Any
 
 import contenders
 import timing
-from combinations import OUT, Combination, add_to, ordered
+from combinations import OUT, Combination, add_to, wanted
 from contenders import Field
 from rich.console import Console
 from rich.table import Table
@@ -50,7 +50,7 @@ def main() -> None:
     """Measure and print every combination; the JSON is written after each."""
     arguments = _arguments()
     rows: list[dict[str, Any]] = []
-    for one in ordered(arguments.sets, arguments.presets, 1 if arguments.quick else arguments.seeds):
+    for one in wanted(arguments, ("t1", "t2")):
         rows += combination(one, arguments)
         report = {
             "command": " ".join(["python benchmarks/paper.py", *sys.argv[1:]]),
@@ -148,7 +148,7 @@ def greenup_text(entry: dict[str, Any]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_to(parser, ("t1", "t2"))
+    add_to(parser)
     parser.add_argument("--share", type=float, default=0.5, help="share of weights that the masks set to zero")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

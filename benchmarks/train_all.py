@@ -22,12 +22,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from combinations import OUT, Combination, add_to, ordered
+from combinations import OUT, Combination, add_to, wanted
 from compression import add_search, searched
 
 from greenup import loop
 from greenup.cli.progress import shown
 from greenup.tune.stages import TuneStages
+from greenup_runtime.errors import GreenupError
 
 LOG, STATE, LOCK = OUT / "train-all.log", OUT / "train-all.json", OUT / "train-all.lock"
 _TAIL_LINES = 5
@@ -65,13 +66,13 @@ def work(arguments: argparse.Namespace) -> None:
             sys.exit("error: training is going on already")
         os.nice(10)
         ends: dict[str, str] = {}
-        wanted = list(ordered(arguments.sets, arguments.presets, 1 if arguments.quick else arguments.seeds))
-        for number, one in enumerate(wanted, 1):
-            print(f"{_now()} {one.name} ({number} of {len(wanted)})", flush=True)
+        combinations = wanted(arguments)
+        for number, one in enumerate(combinations, 1):
+            print(f"{_now()} {one.name} ({number} of {len(combinations)})", flush=True)
             ends[one.name] = _trained(one, arguments)
             print(f"{_now()} {one.name}: {ends[one.name]}", flush=True)
-            _note({"process": os.getpid(), "wanted": [each.name for each in wanted], "ends": ends})
-        print(f"{_now()} all {len(wanted)} are through", flush=True)
+            _note({"process": os.getpid(), "wanted": [each.name for each in combinations], "ends": ends})
+        print(f"{_now()} all {len(combinations)} are through", flush=True)
 
 
 def _trained(one: Combination, arguments: argparse.Namespace) -> str:
@@ -83,7 +84,7 @@ def _trained(one: Combination, arguments: argparse.Namespace) -> str:
             stages = TuneStages(loop.job(session, one.recipe(arguments.quick), arguments.data_dir))
             for form in ("int8", "pruned-int8"):
                 stages.quantized(form)
-    except Exception:  # noqa: BLE001: whatever it was is in the log, and the other combinations still count
+    except (GreenupError, OSError, RuntimeError, ValueError):  # torch raises RuntimeError; others still count
         traceback.print_exc()
         return "failed: see the log"
     return f"done in {time.monotonic() - began_s:.0f} s"
