@@ -6,6 +6,7 @@ Every benchmark takes its recipes from here, so that they share trained models t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ PRESETS = ("base", "t1", "t2")
 REPORTED = "base"
 REPORTED_SEEDS, OTHER_SEEDS = 5, 2
 QUICK_EPOCHS = 4
+_PLACES = ("--json", "--out", "--olive", "--mlserver", "--data-dir")
 
 
 class Combination(NamedTuple):
@@ -42,6 +44,18 @@ class Combination(NamedTuple):
             own = {"model": recipes.ModelSpec(preset=self.preset), "train": recipes.TrainSpec()}
             recipe = recipe.model_copy(update=own)
         return _shortened(recipe) if quick else recipe
+
+
+def command_line(script: str) -> str:
+    """The command as tables show it, without options that name places of this machine."""
+    shown, words = [f"python benchmarks/{script}"], iter(sys.argv[1:])
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in _PLACES:
+            shown.append(word)
+        elif not equals:
+            next(words, None)
+    return " ".join(shown)
 
 
 def _shortened(recipe: recipes.Recipe) -> recipes.Recipe:

@@ -21,7 +21,7 @@ from typing import Any
 import contenders
 import environments
 import timing
-from combinations import OUT, REPORTED, Combination, add_to, wanted
+from combinations import OUT, REPORTED, Combination, add_to, command_line, wanted
 from present import show
 from verdicts import goals, summary
 
@@ -81,7 +81,7 @@ def searched(
 def write(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Rows, what they come to over seeds, and the goals, in one file."""
     report = {
-        "command": " ".join(["python benchmarks/compression.py", *sys.argv[1:]]),
+        "command": command_line("compression.py"),
         "quick": arguments.quick,
         "conditions": conditions(Path("/")),
         "goals": goals(rows),

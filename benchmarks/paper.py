@@ -21,7 +21,7 @@ from typing import Any
 
 import contenders
 import timing
-from combinations import OUT, Combination, add_to, wanted
+from combinations import OUT, Combination, add_to, command_line, wanted
 from contenders import Field
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +53,7 @@ def main() -> None:
     for one in wanted(arguments, ("t1", "t2")):
         rows += combination(one, arguments)
         report = {
-            "command": " ".join(["python benchmarks/paper.py", *sys.argv[1:]]),
+            "command": command_line("paper.py"),
             "quick": arguments.quick,
             "share": arguments.share,
             "conditions": conditions(Path("/")),

@@ -28,7 +28,7 @@ import environments
 import numpy as np
 import onnxruntime
 import serving_processes as processes
-from combinations import OUT
+from combinations import OUT, command_line
 from rich.console import Console
 from rich.table import Table
 from serving_clients import Float32, Kept, binary_request, json_request, load
@@ -85,7 +85,7 @@ def main() -> None:
             "soak": soak(running["greenup"], binary_request(PATH, window), size.soak, CONNECTIONS),
         }
     report = {
-        "command": " ".join(["python benchmarks/serving.py", *sys.argv[1:]]),
+        "command": command_line("serving.py"),
         "quick": arguments.quick,
         "conditions": {
             **conditions(Path("/")),
