@@ -221,7 +221,8 @@ def _benchmark(found: dict[str, Any], more: str) -> str:
     more = f" {more}" if more else ""
     return (
         f"`{found['command']}`:{more} One thread, batch 1; 95 % intervals in brackets; "
-        f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}.{quick}"
+        f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}, "
+        f"load {facts['load_at_start']:.1f} on {facts['cores']} cores.{quick}"
     )
 
 
