@@ -20,7 +20,7 @@ PRESETS = ("base", "t1", "t2")
 # The preset that a set's accuracy is reported with gets more seeds than the others.
 REPORTED = "base"
 REPORTED_SEEDS, OTHER_SEEDS = 5, 2
-QUICK_EPOCHS = 4
+QUICK_EPOCHS = 3
 _PLACES = ("--json", "--out", "--olive", "--mlserver", "--data-dir")
 
 
@@ -60,7 +60,7 @@ def command_line(script: str) -> str:
 
 def _shortened(recipe: recipes.Recipe) -> recipes.Recipe:
     train = recipe.train.model_copy(update={"epochs": min(recipe.train.epochs, QUICK_EPOCHS)})
-    prune = recipe.prune.model_copy(update={"epochs": min(recipe.prune.epochs, 2)})
+    prune = recipe.prune.model_copy(update={"epochs": min(recipe.prune.epochs, 1)})
     short = {"burst_s": 0.1, "pilot_rounds": 4, "max_rounds": 4}
     measure = recipe.measure.model_copy(update=short)
     return recipe.model_copy(update={"train": train, "prune": prune, "measure": measure})

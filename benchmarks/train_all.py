@@ -19,7 +19,6 @@ import sys
 import time
 import traceback
 from datetime import datetime
-from pathlib import Path
 from typing import IO, Any
 
 from combinations import OUT, Combination, add_to, wanted
@@ -67,11 +66,13 @@ def work(arguments: argparse.Namespace) -> None:
         os.nice(10)
         ends: dict[str, str] = {}
         combinations = wanted(arguments)
+        state = {"process": os.getpid(), "wanted": [each.name for each in combinations], "ends": ends}
+        _note(state)
         for number, one in enumerate(combinations, 1):
             print(f"{_now()} {one.name} ({number} of {len(combinations)})", flush=True)
             ends[one.name] = _trained(one, arguments)
             print(f"{_now()} {one.name}: {ends[one.name]}", flush=True)
-            _note({"process": os.getpid(), "wanted": [each.name for each in combinations], "ends": ends})
+            _note(state)
         print(f"{_now()} all {len(combinations)} are through", flush=True)
 
 
@@ -118,7 +119,7 @@ def _note(state: dict[str, Any]) -> None:
 
 
 def _how_to_look() -> str:
-    return f"look at it with: {Path(sys.argv[0]).name} --status, or tail -f {LOG}"
+    return f"look at it with: {sys.executable} {sys.argv[0]} --status, or tail -f {LOG}"
 
 
 def _now() -> str:
