@@ -5,7 +5,8 @@
 The model takes about 0.1 ms and 720 float32 a window. In each round every way answers a number of requests, in
 random order; a way's overhead in a round is its latency minus the bare run's median of that round. Servers run on
 one core, clients on another. MLServer comes from the environment that `environments.py mlserver` makes, in its
-quickest form for one core (no parallel workers, no gzip); its REST interface takes JSON alone.
+quickest form for one core (no parallel workers, no gzip); its REST interface takes JSON alone. *bytes alone* is
+the least that a second process can cost here: it receives, runs the session and sends, without any protocol.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import serving_processes as processes
 from combinations import OUT, command_line
 from rich.console import Console
 from rich.table import Table
-from serving_clients import Float32, Kept, binary_request, json_request, load
+from serving_clients import Float32, Kept, binary_request, connected, json_request, load
 from serving_judge import goals, others
 from serving_processes import LENGTH, NAME, PATH, Served
 from serving_soak import soak
@@ -41,6 +42,7 @@ from greenup.result import Interval
 from greenup_runtime.bundle import Bundle
 from greenup_runtime.trials import conditions
 
+FLOOR = "Unix socket, bytes alone"
 BARE, IN_PROCESS, UNIX, TCP = "bare session.run", "in process", "Unix socket, binary", "TCP, binary"
 JSON, TRITON, MLSERVER = "TCP, JSON", "tritonclient, binary", "MLServer, JSON"
 CONNECTIONS = 8
@@ -76,6 +78,7 @@ def main() -> None:
             makers["mlserver"] = lambda: processes.mlserver(arguments.mlserver, model, scratch, server, window)
         starts = started(makers, size.starts)
         running = {name: make() for name, make in makers.items() if name != "bare"}
+        running["floor"] = processes.floor(model, scratch, server)
         for each in running.values():
             ends.callback(each.stop)
         found = {
@@ -120,6 +123,7 @@ def ways(bundle: Bundle, model: Path, running: dict[str, Served], window: Float3
     found: dict[str, Ask] = {BARE: _bare(model, window)}
     runner = greenup_runtime.Runner(bundle.blobs.parent.parent, allow_unsigned=True, home=home)
     found[IN_PROCESS] = lambda: runner.infer(window)
+    found[FLOOR] = _bytes(running["floor"], window)
     found[UNIX] = Kept(served.unix, binary_request(PATH, window))
     found[TCP] = Kept(served.tcp, binary_request(PATH, window))
     found[JSON] = Kept(served.tcp, json_request(PATH, window))
@@ -134,6 +138,16 @@ def _bare(model: Path, window: Float32) -> Ask:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"input": window})
+
+
+def _bytes(served: Served, window: Float32) -> Ask:
+    link, request = connected(served.unix), window.tobytes()
+
+    def ask() -> object:
+        link.sendall(request)
+        return link.recv(1 << 12)
+
+    return ask
 
 
 def _triton(served: Served, window: Float32) -> Ask:

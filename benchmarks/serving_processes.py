@@ -44,6 +44,22 @@ session.run(None, {"input": numpy.zeros((1, 1, int(sys.argv[2])), "float32")})
 print("listening", flush=True)
 sys.stdin.read()
 """
+# The least that any server costs: one window's bytes in, the probabilities' bytes out, on a blocking socket.
+FLOOR = BARE.replace(
+    'print("listening", flush=True)\nsys.stdin.read()',
+    """
+import socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[3])
+listener.listen()
+print("listening", flush=True)
+link, _ = listener.accept()
+size = 4 * int(sys.argv[2])
+while data := link.recv(size, socket.MSG_WAITALL):
+    window = numpy.frombuffer(data, "float32").reshape(1, 1, -1)
+    link.sendall(session.run(None, {"input": window})[0].tobytes())
+""",
+)
 
 
 def make_bundle(folder: Path) -> tuple[Bundle, Path]:
@@ -137,6 +153,17 @@ def bare(model: Path, scratch: Path, cores: set[int]) -> Served:
     assert process.stdout is not None
     process.stdout.readline()
     return Served(process, time.perf_counter() - began_s)
+
+
+def floor(model: Path, scratch: Path, server: set[int]) -> Served:
+    """A process that does nothing but receive bytes, run the session and send bytes, for one connection."""
+    unix = str(scratch / "floor.sock")
+    began_s = time.perf_counter()
+    command = [sys.executable, "-c", FLOOR, str(model), str(LENGTH), unix]
+    process = _spawn(command, scratch, server, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return Served(process, time.perf_counter() - began_s, unix=unix)
 
 
 def _started(command: list[str], folder: Path, cores: set[int], ask: Callable[[], object]) -> Served:
