@@ -32,9 +32,13 @@ from greenup.result import Result
 from greenup.tune import Settings, tune
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE, Bundle, open_folder
+from greenup_runtime.errors import DeviceFault
 from greenup_runtime.trials import conditions
 
 _QUICK_MINUTES = 0.3
+# A run of hours must not end because somebody measures on this machine for a minute.
+BUSY = "another measurement runs"
+_WAIT_S, _PATIENCE_S = 15.0, 3600.0
 _OVER = (BASELINE, contenders.EAGER, contenders.OLIVE_INT8, contenders.MINIROCKET)
 
 
@@ -74,8 +78,17 @@ def searched(
     """The search of one combination: its session, in a folder of its own, and what it came to."""
     minutes = _QUICK_MINUTES if arguments.quick else arguments.minutes
     session = loop.Session(inventory.find("local"), arguments.out / one.name, signing.find_key(), report)
-    settings = Settings(minutes, arguments.folds, "none")
-    return session, tune(session, one.recipe(arguments.quick), settings, arguments.data_dir)
+    settings, recipe = Settings(minutes, arguments.folds, "none"), one.recipe(arguments.quick)
+    give_up_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return session, tune(session, recipe, settings, arguments.data_dir)
+        except DeviceFault as fault:
+            # All that was trained until here is cached; only somebody else's measurement is worth waiting for.
+            if BUSY not in fault.message or time.monotonic() > give_up_s:
+                raise
+            report("search", 0, 1, "waiting for the other measurement")
+            time.sleep(_WAIT_S)
 
 
 def write(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:

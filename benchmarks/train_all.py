@@ -26,6 +26,7 @@ from compression import add_search, searched
 
 from greenup import loop
 from greenup.cli.progress import shown
+from greenup.devices import inventory
 from greenup.tune.stages import TuneStages
 from greenup_runtime.errors import GreenupError
 
@@ -81,10 +82,11 @@ def _trained(one: Combination, arguments: argparse.Namespace) -> str:
     began_s = time.monotonic()
     try:
         with shown(quiet=False) as report:
-            session, _ = searched(one, arguments, report)
+            session = loop.Session(inventory.find("local"), arguments.out / one.name, None, report)
             stages = TuneStages(loop.job(session, one.recipe(arguments.quick), arguments.data_dir))
             for form in ("int8", "pruned-int8"):
                 stages.quantized(form)
+            searched(one, arguments, report)
     except (GreenupError, OSError, RuntimeError, ValueError):  # torch raises RuntimeError; others still count
         traceback.print_exc()
         return "failed: see the log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import sys
 from pathlib import Path
@@ -14,12 +15,15 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import combinations  # noqa: E402
+import compression  # noqa: E402
 import contenders  # noqa: E402
 import present  # noqa: E402
 import serving_clients  # noqa: E402
 import serving_judge  # noqa: E402
 import serving_soak  # noqa: E402
 import verdicts  # noqa: E402
+
+from greenup_runtime.errors import DeviceFault  # noqa: E402
 
 CASES = 200
 
@@ -173,3 +177,22 @@ def test_a_leak_or_a_slow_down_misses_the_soak_goal() -> None:
     slower = serving_soak.drift((1e-3 * np.exp(np.linspace(0, 0.3, 16) + rng.normal(0, 0.01, 16))).tolist())
     assert slower["value"] == pytest.approx(0.3, abs=0.03)
     assert serving_judge._soak({**held, "latency_drift": slower})[2] is False
+
+
+def test_a_search_waits_for_somebody_elses_measurement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers: list[Any] = [DeviceFault("another measurement runs on this device", "wait"), "found"]
+
+    def tune(*_: object) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, DeviceFault):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(compression, "tune", tune)
+    monkeypatch.setattr(compression, "_WAIT_S", 0.0)
+    one = combinations.Combination("plaid", "base", 0)
+    arguments = argparse.Namespace(quick=True, out=tmp_path, folds=0, minutes=1.0, data_dir=None)
+    assert compression.searched(one, arguments, lambda *_: None)[1] == "found"
+    answers.append(DeviceFault("the board is gone", "look for it"))
+    with pytest.raises(DeviceFault, match="gone"):
+        compression.searched(one, arguments, lambda *_: None)
