@@ -17,7 +17,7 @@ $(MARK): pyproject.toml hatch_build.py runtime/pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt hatchling build editables
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e ./runtime
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev,bench]'
 	@touch $@
 
 install: $(MARK)  ## create .venv and install greenup and its tools
@@ -53,20 +53,18 @@ bench-envs: $(MARK)  ## environments of what greenup is compared with: Olive, ML
 	$(BIN)/python benchmarks/environments.py olive mlserver
 
 bench: $(MARK) bench-envs  ## the goals' tables, and as JSON in greenup-out/; hours, unless `make train-all` went before
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/compression.py --classics
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/truth.py --json greenup-out/truth.json
-	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler.json
 
 bench-quick: $(MARK) bench-envs  ## the same with few epochs and short bursts: shows that all runs, no figures
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/compression.py --quick --classics
 	$(BIN)/python benchmarks/paper.py --quick
 	$(BIN)/python benchmarks/serving.py --quick
 	$(BIN)/python benchmarks/truth.py --quick --json greenup-out/truth-quick.json
-	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler-quick.json
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out
