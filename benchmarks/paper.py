@@ -120,7 +120,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(report: dict[str, Any]) -> None:
     """One table of all."""
-    console = Console(width=120)
+    console = Console(width=150)
     if report["quick"]:
         console.print(
             "Quick run: one seed, few epochs, short bursts. It shows that all runs; no figure means anything."
