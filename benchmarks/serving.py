@@ -208,15 +208,23 @@ def throughput(running: dict[str, Served], window: Float32, size: Size) -> dict[
         loads[MLSERVER] = (running["mlserver"].tcp, text)
     order, names = random.Random(1), list(loads)
     rates: dict[str, list[float]] = {name: [] for name in names}
+    busy: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(size.load_rounds):
         order.shuffle(names)
         for name in names:
-            end_s = time.monotonic() + size.load_s
+            end_s, cpu_s = time.monotonic() + size.load_s, time.process_time()
             latencies, lasted_s = load(*loads[name], CONNECTIONS, lambda _, end_s=end_s: time.monotonic() > end_s)
             rates[name].append(len(latencies) / lasted_s)
+            busy[name].append((time.process_time() - cpu_s) / lasted_s)
     over = {name: _ratio(rates[name], rates[MLSERVER]) for name in rates if MLSERVER in rates and name != MLSERVER}
     return {
-        name: {"per_s": float(np.median(each)), "over_mlserver": over.get(name)} for name, each in rates.items()
+        name: {
+            "per_s": float(np.median(each)),
+            "over_mlserver": over.get(name),
+            # Near 1 the client is what is measured.
+            "client_busy": float(np.median(busy[name])),
+        }
+        for name, each in rates.items()
     }
 
 
