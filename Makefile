@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MARK := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-kernel lint fix types docs bench install clean help
+.PHONY: demo test test-slow test-kernel lint fix types docs bench bench-quick bench-envs train-all install clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ $(MARK): pyproject.toml hatch_build.py runtime/pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt hatchling build editables
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e ./runtime
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev,bench]'
 	@touch $@
 
 install: $(MARK)  ## create .venv and install greenup and its tools
@@ -46,10 +46,25 @@ fix: $(MARK)  ## repair what can be repaired by itself
 docs: $(MARK)  ## write the generated parts of docs/ again
 	$(BIN)/python docs/generate.py
 
-bench: $(MARK)  ## the goals' tables: gains of compression, truth of joules, cost of sampling
-	$(BIN)/python benchmarks/compression.py
-	$(BIN)/python benchmarks/truth.py
-	$(BIN)/python benchmarks/sampler.py
+train-all: $(MARK)  ## train what `bench` needs, in the background; start it again at any time, it goes on
+	$(BIN)/python benchmarks/train_all.py
+
+bench-envs: $(MARK)  ## environments of what greenup is compared with: Olive, MLServer
+	$(BIN)/python benchmarks/environments.py olive mlserver
+
+bench: $(MARK) bench-envs  ## the goals' tables, and as JSON in greenup-out/; hours, unless `make train-all` went before
+	$(BIN)/python benchmarks/compression.py --classics
+	$(BIN)/python benchmarks/paper.py
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/truth.py --json greenup-out/truth.json
+	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler.json
+
+bench-quick: $(MARK) bench-envs  ## the same with few epochs and short bursts: shows that all runs, no figures
+	$(BIN)/python benchmarks/compression.py --quick --classics
+	$(BIN)/python benchmarks/paper.py --quick
+	$(BIN)/python benchmarks/serving.py --quick
+	$(BIN)/python benchmarks/truth.py --quick --json greenup-out/truth-quick.json
+	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler-quick.json
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ def main() -> None:
         sys.exit(f"error: no place for {', '.join(lost)}\nhint: put {marks} into {names}")
     for path in paths:
         found = json.loads((path / "result.json" if path.is_dir() else path).read_text())
-        make = {"compression": compression, "truth": truth}.get(path.stem, result)
-        block = make(found, path.stem)
-        for page in PAGES:
-            page.write_text(fill(page.read_text(), path.stem, block))
+        for name, make in MAKERS.get(path.stem, {path.stem: result}).items():
+            block = make(found, path.stem)
+            for page in PAGES:
+                page.write_text(fill(page.read_text(), name, block))
 
 
 def fill(text: str, name: str, block: str) -> str:
@@ -53,30 +53,83 @@ def result(found: dict[str, Any], name: str) -> str:
 
 
 def compression(found: dict[str, Any], _name: str) -> str:
-    """One line per data set, preset and seed: Speedup over the same `fp32`, and test accuracy in percent."""
-    rows = [_compressed(own) for own in _by(found["rows"], ("set", "preset", "seed"))]
-    facts = found["conditions"]
+    """Speedup over the same `fp32` by contender, accuracy lost, what users would pick instead, and the goals."""
+    entries = found["summary"]
+    head = (
+        "set, preset, seeds",
+        "`fp32`, µs",
+        *_OTHERS.values(),
+        *_GAINS.values(),
+        "chosen",
+        "chosen loses, points",
+    )
+    classic = [row for entry in entries for row in _classic_rows(entry)]
     return "\n".join(
         [
-            *_table(("set, preset", *_CONTENDERS.values(), "accuracy fp32 → chosen"), rows),
+            *_table(head, map(_compressed, entries)),
             "",
-            "`python benchmarks/compression.py`: Speedup over ONNX Runtime's `fp32`, with its 95 % interval; "
-            "one thread, batch 1, all contenders interleaved in one run; "
-            f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}.",
+            *_table(("set", "way", "µs a case", "test accuracy"), classic),
+            "",
+            *_goals(found["goals"]),
+            "",
+            _benchmark(found, "Speedup over ONNX Runtime's `fp32`; contenders interleaved in one run."),
         ]
     )
 
 
-_CONTENDERS = {
-    "fp32": "`fp32`, µs",
+def compression_short(found: dict[str, Any], _name: str) -> str:
+    """What the chosen variant gains: for the README."""
+    head = ("set, preset", "`fp32`", "chosen", "Speedup", "over PyTorch", "over Olive's int8", "test accuracy")
+    return "\n".join([*_table(head, map(_short, found["summary"])), "", _benchmark(found, "")])
+
+
+_OTHERS = {
     "PyTorch eager": "PyTorch eager",
     "ORT default static": "ORT static",
     "ORT dynamic": "ORT dynamic",
-    "int8": "int8",
-    "pruned": "pruned",
-    "pruned-int8": "pruned-int8",
-    "chosen": "chosen",
+    "Olive int8": "Olive int8",
 }
+_GAINS = {"pruned": "only pruning", "int8": "only quantization", "distilled": "only distillation"}
+_CLASSICS = {"chosen": "greenup, chosen", "MiniRocket (aeon)": "MiniRocket", "QUANT (aeon)": "QUANT"}
+_MET = {True: "yes", False: "**no**", None: "—"}
+
+
+def paper(found: dict[str, Any], _name: str) -> str:
+    """The paper's ways on `t1` and `t2` beside what it reports for them."""
+    rows = [
+        (
+            f"{entry['set']}, {entry['preset']}",
+            entry["variant"],
+            entry["claim"] or "",
+            f"{entry['latency_s'] * 1e6:.0f}",
+            _ratio(entry["speedup"]),
+            _paper_greenup(entry),
+            f"{100 * entry['accuracy']['value']:.1f} %",
+        )
+        for entry in found["summary"]
+    ]
+    head = ("set, preset", "way", "the paper", "µs", "Speedup", "Greenup", "test accuracy")
+    closing = f"{100 * found['share']:g} % of the weights masked; all ways interleaved in one run."
+    return "\n".join([*_table(head, rows), "", _benchmark(found, closing)])
+
+
+def serving(found: dict[str, Any], _name: str) -> str:
+    """What serving costs, way by way, and the goals."""
+    ways = [(row["way"], *(row[key] for key in ("median", "p99", "throughput"))) for row in found["ways"]]
+    rest = [(row["what"], row["reached"]) for row in found["others"]]
+    return "\n".join(
+        [
+            *_table(("way", "median overhead", "p99", "8 connections, one core"), ways),
+            "",
+            *_table(("what", "measured"), rest),
+            "",
+            *_goals(found["goals"]),
+            "",
+            _benchmark(
+                found, "Overhead over a bare `session.run` of the same round; ways interleaved in one run."
+            ),
+        ]
+    )
 
 
 def truth(found: dict[str, Any], _name: str) -> str:
@@ -99,22 +152,78 @@ _GOALS = {
 }
 
 
-def _compressed(rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    by_name = {row["contender"]: row for row in rows}
-    first, chosen = rows[0], by_name["chosen"]
-    cells = [f"{by_name['fp32']['latency_s']['value'] * 1e6:.0f}"]
-    cells += [_ratio(by_name[name]["speedup"]) if name in by_name else "—" for name in list(_CONTENDERS)[1:-1]]
-    cells.append(f"**{_ratio(chosen['speedup'])}** {chosen['variant']}")
-    accuracies = [f"{100 * row['test_accuracy']['value']:.1f}" for row in (by_name["fp32"], chosen)]
-    cells.append(f"{' → '.join(accuracies)} (n {chosen['test_accuracy']['n']})")
-    return (f"{first['set']}, {first['preset']}, seed {first['seed']}", *cells)
+def _compressed(entry: dict[str, Any]) -> tuple[str, ...]:
+    own, lost = entry["contenders"], entry["loss"]
+    cells = [_over(own.get(label)) for label in (*_OTHERS, *_GAINS)]
+    chosen = f"**{_over(own['chosen'])}** {', '.join(own['chosen']['variants'])}"
+    loss = f"{lost['points']:+.1f}, at most {lost['bound_points']:+.1f} (over {lost['over']})"
+    place = f"{entry['set']}, {entry['preset']}, {entry['seeds']}"
+    return (place, f"{own['fp32']['latency_s'] * 1e6:.0f}", *cells, chosen, loss)
 
 
-def _by(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[list[dict[str, Any]]]:
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return list(groups.values())
+def _over(own: dict[str, Any] | None, base: str = "fp32") -> str:
+    if own is None:
+        return "—"
+    return own["failed"] if "failed" in own else _ratio(own["over"].get(base))
+
+
+def _classic_rows(entry: dict[str, Any]) -> list[tuple[str, ...]]:
+    own = entry["contenders"]
+    if "MiniRocket (aeon)" not in own:
+        return []
+    return [
+        (
+            f"{entry['set']}, {entry['preset']}",
+            text,
+            f"{own[label]['latency_s'] * 1e6:.0f}",
+            f"{100 * own[label]['accuracy']['value']:.1f} %",
+        )
+        for label, text in _CLASSICS.items()
+    ]
+
+
+def _short(entry: dict[str, Any]) -> tuple[str, ...]:
+    own = entry["contenders"]
+    chosen = own["chosen"]
+    accuracies = [f"{100 * own[label]['accuracy']['value']:.1f}" for label in ("fp32", "chosen")]
+    return (
+        f"{entry['set']}, {entry['preset']}",
+        f"{own['fp32']['latency_s'] * 1e6:.0f} µs",
+        f"{chosen['latency_s'] * 1e6:.0f} µs",
+        *(_over(chosen, base) for base in ("fp32", "PyTorch eager", "Olive int8")),
+        f"{' → '.join(accuracies)} %",
+    )
+
+
+def _goals(goals: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        (
+            *([f"{goal['set']}, {goal['preset']}"] if "set" in goal else []),
+            goal["goal"],
+            goal["reached"],
+            _MET[goal["met"]],
+        )
+        for goal in goals
+    ]
+    head = ("goal", "reached", "met")
+    return _table(("set, preset", *head) if goals and "set" in goals[0] else head, rows)
+
+
+def _paper_greenup(entry: dict[str, Any]) -> str:
+    if entry["speedup"] is None:
+        return "—"
+    return ", ".join(map(_ratio, entry["greenup"])) if entry["greenup"] else "needs a meter"
+
+
+def _benchmark(found: dict[str, Any], more: str) -> str:
+    facts = found["conditions"]
+    quick = " A quick run: no figure here means anything." if found["quick"] else ""
+    more = f" {more}" if more else ""
+    return (
+        f"`{found['command']}`:{more} One thread, batch 1; 95 % intervals in brackets; "
+        f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}, "
+        f"load {facts['load_at_start']:.1f} on {facts['cores']} cores.{quick}"
+    )
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -163,6 +272,15 @@ def _conditions(found: dict[str, Any], name: str) -> str:
         f"{found['rounds']} rounds; 95 % intervals in brackets; energy from {meter}. "
         f"Chosen: {found['chosen']}, {found['chosen_because']}."
     )
+
+
+# The places that a benchmark's file fills, by the file's name.
+MAKERS: dict[str, dict[str, Callable[[dict[str, Any], str], str]]] = {
+    "compression": {"compression": compression, "compression-short": compression_short},
+    "paper": {"paper": paper},
+    "serving": {"serving": serving},
+    "truth": {"truth": truth},
+}
 
 
 if __name__ == "__main__":
