@@ -57,7 +57,7 @@ def main() -> None:
         )
 
 
-def _quant(x: Float, seed: int) -> Float:
+def _quant(x: Float, _seed: int) -> Float:
     return np.asarray(QUANTTransformer().fit_transform(x.astype(np.float64)), dtype=np.float32)
 
 
@@ -65,7 +65,7 @@ def _minirocket(x: Float, seed: int) -> Float:
     return np.asarray(MiniRocket(random_state=seed).fit_transform(x))
 
 
-def _sorted(x: Float, seed: int) -> Float:
+def _sorted(x: Float, _seed: int) -> Float:
     """Evenly spaced order statistics of each channel: [n, c, l] → [n, c·16]."""
     ranks = np.linspace(0, x.shape[-1] - 1, _RANKS).round().astype(int)
     return np.sort(x, axis=-1)[..., ranks].reshape(len(x), -1)
@@ -76,12 +76,12 @@ def _trees(seed: int) -> Any:
     return ExtraTreesClassifier(200, max_features=0.1, criterion="entropy", random_state=seed)
 
 
-def _ridge(seed: int) -> Any:
+def _ridge(_seed: int) -> Any:
     """MiniRocket's own classifier."""
     return make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(-1, 5, 10)))
 
 
-def _linear(seed: int) -> Any:
+def _linear(_seed: int) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
 
 
