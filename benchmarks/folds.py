@@ -1,10 +1,14 @@
 """Out-of-fold accuracy of a recipe's model and training on the training cases; test cases are never looked at.
 
     python benchmarks/folds.py RECIPE [--set train.epochs=40 …] [--config stem=128 …] [--folds 5] [--seed 0]
+                               [--blocks]
 
 Every training case (training and validation split together) is predicted by a model that saw neither it nor
 another case of its unit; `greenup tune` divides alike. The epochs are fixed and the last one's weights are taken:
 the held-out fold chooses nothing.
+
+`--blocks` divides the cases of each class in the order of their file instead. Neighbours in the archive's
+appliance sets look alike, so folds drawn by chance judge a case by its neighbours (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +34,7 @@ from greenup.model import Classifier, ModelConfig
 from greenup.presets import config_for
 from greenup.train import predict, train
 from greenup.tune.folds import divide, everything
+from greenup_runtime.errors import UsageFault
 
 
 def main() -> None:
@@ -41,6 +47,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="train no more than this many of the folds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--blocks", action="store_true", help="folds are runs of neighbours in the file")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
     recipe = recipes.parse(overridden(arguments.recipe, arguments.set))
@@ -72,7 +79,9 @@ def out_of_fold(recipe: recipes.Recipe, arguments: argparse.Namespace) -> dict[s
     x, y = cases.x, cases.y
     config = config_for(recipe.model, *x.shape[1:], len(data.classes), recipe.data.normalize)
     config = changed(config, arguments.config)
-    fold_of = divide(cases, arguments.folds, arguments.seed)
+    fold_of = (
+        blocks(cases, arguments.folds) if arguments.blocks else divide(cases, arguments.folds, arguments.seed)
+    )
     probabilities = np.full((len(y), len(data.classes)), np.nan)
     started = time.perf_counter()
     folds = range(arguments.only or arguments.folds)
@@ -92,6 +101,22 @@ def out_of_fold(recipe: recipes.Recipe, arguments: argparse.Namespace) -> dict[s
         "parameters": sum(p.numel() for p in Classifier(config).parameters() if p.requires_grad),
         "train_s": (time.perf_counter() - started) / len(folds),
     }
+
+
+def blocks(cases: Windows, folds: int) -> npt.NDArray[np.int64]:
+    """The fold of each case [n]: within each class a run of neighbours in the file, whose place its unit names.
+
+    Raises UsageFault for units without a place, which only the archive's sets have.
+    """
+    places = [re.match(r"case (\d+) of ", str(unit)) for unit in cases.unit]
+    if not all(places):
+        raise UsageFault("--blocks needs the cases' places in one file", "leave --blocks out: units divide them")
+    at = np.array([int(place[1]) for place in places if place])
+    fold = np.empty(len(at), dtype=np.int64)
+    for label in np.unique(cases.y):
+        members = np.flatnonzero(cases.y == label)
+        fold[members[np.argsort(at[members])]] = np.arange(len(members)) * folds // len(members)
+    return fold
 
 
 def changed(config: ModelConfig, changes: list[str]) -> ModelConfig:
