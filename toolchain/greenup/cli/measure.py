@@ -57,6 +57,7 @@ def command(
     """
     from greenup import loop
     from greenup.cli import context, present, progress
+    from greenup.devices.metering import check_meter
 
     given: dict[str, Any] = {
         "burst_s": burst_s,
@@ -68,6 +69,7 @@ def command(
     spec = planned.model_copy(update={name: value for name, value in given.items() if value is not None})
     with progress.shown(quiet) as report:
         session = context.session(device, out, report, allow_unsigned=allow_unsigned)
+        check_meter(session.device, meter)
         trial = loop.measure(
             session, spec, meter, recipe_seed if seed is None else seed, again=remeasure, external_hz=external_hz
         )
