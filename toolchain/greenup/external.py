@@ -65,17 +65,22 @@ def apply(trial: Trial, path: Path) -> Trial:
     )
     times = found.offset_s + (1 + found.drift) * samples[:, 0]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    origin = {"file": path.name, "sha256": digest, "columns": record.columns}
+    origin = {"trial": measured_as(trial), "file": path.name, "sha256": digest, "columns": record.columns}
     return replace(
         trial,
         # Part of the digest, so that another record of the same trial does not take this one's place.
-        id=f"{trial.id}-external-{digest[:8]}",
+        id=f"{measured_as(trial)}-external-{digest[:8]}",
         meter=facts,
         meter_reason=None,
         trace=np.column_stack([times, samples[:, 1]]),
         bursts=tuple(replace(burst, meter_fault=None) for burst in trial.bursts),
         facts={**trial.facts, "external": {**origin, **asdict(found)}},
     )
+
+
+def measured_as(trial: Trial) -> str:
+    """The id under which a trial's rounds were run: a copy with an external meter's energy names its origin."""
+    return str(trial.facts.get("external", {}).get("trial", trial.id))
 
 
 def align(power: FloatArray, pattern: dict[str, Any]) -> Alignment:

@@ -18,6 +18,4 @@ def check_meter(device: Device, request: str) -> None:
         return
     usable = [each["name"] for each in device.runner.meters(settings) if each["usable"]]
     has = f"{device.name} has: {', '.join(usable) or 'no meter'}; auto takes the best, none measures times only"
-    raise UsageFault(
-        f"--meter {request}: {row['reason']}", "; ".join(text for text in (has, row["hint"]) if text)
-    )
+    raise UsageFault(f"--meter {request}: {row['reason']}", "; ".join(text for text in (has, row["hint"]) if text))
