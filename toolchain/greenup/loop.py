@@ -182,10 +182,10 @@ def open_trial(folder: Path) -> tuple[Bundle, Trial]:
     return parse(manifest, folder), trials.load(folder)
 
 
-def with_external(folder: Path, record: Path) -> Path:
+def with_external(folder: Path, record: Path, live: dict[str, Any] | None = None) -> Path:
     """A copy of a trial, beside it, whose meter is an external one's CSV; returns the copy's folder."""
     bundle, trial = open_trial(folder)
-    metered = external.apply(trial, record)
+    metered = external.apply(trial, record, live)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / metered.id
         copy.mkdir()
