@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 from test_measure import FACTS, LATENCY_S
 
+from greenup.overhead import overhead
 from greenup_runtime.clock import FakeClock
 from greenup_runtime.errors import DeviceFault
 from greenup_runtime.measure import Plan, run_trial
@@ -138,3 +140,43 @@ def test_the_runners_own_overhead_and_affinity_stand_with_the_trial() -> None:
     assert facts["overhead_s"] == 0
     assert facts["affinity"]
     assert facts["plan"]["threads"] == 1
+
+
+class _Ticking(FakeClock):
+    """A clock on which a look at the time takes some of it, as on a real one."""
+
+    def now(self) -> float:
+        self.work(1e-5)
+        return super().now()
+
+
+def test_the_runners_overhead_has_joules_from_empty_bursts_between_the_others() -> None:
+    clock, rng = _Ticking(), random.Random(1)
+    engines = {
+        name: (lambda mean=mean: clock.work(mean * rng.uniform(0.8, 1))) for name, mean in LATENCY_S.items()
+    }
+    plan = Plan(variants=tuple(LATENCY_S), burst_s=0.2, warmup_s=0.0, pilot_rounds=4, max_rounds=6, precision=1e-9)
+    trial = run_trial(plan, engines, Chosen(FakeMeter(clock, 2.0, 3.0), ()), clock, lambda *_: None, FACTS)
+    bursts = trial.facts["empty"]["bursts"]
+    assert [burst["round"] for burst in bursts] == [0, 1, 2, 3], "in the pilot rounds only"
+    assert trial.rounds == 6
+    starts = [burst.start_s for burst in trial.bursts]
+    places = [sum(start < burst["start_s"] for start in starts) % 3 for burst in bursts]
+    assert len(set(places)) == 3, "not always beside the same burst"
+    found = overhead(trial)
+    assert found["reason"] is None
+    assert found["gross_j"]["value"] == pytest.approx(5.0 * found["call_s"], rel=0.05)
+    assert found["net_j"]["value"] == pytest.approx(3.0 * found["call_s"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("meter", "reason"), [(None, "no meter"), (FakeMeter(FakeClock(), 2.0, 3.0), "0 empty bursts have an energy")]
+)
+def test_overhead_without_joules_says_why(meter: FakeMeter | None, reason: str) -> None:
+    clock = FakeClock()
+    engines = {name: (lambda mean=mean: clock.work(mean)) for name, mean in LATENCY_S.items()}
+    plan = Plan(variants=tuple(LATENCY_S), burst_s=0.2, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
+    trial = run_trial(plan, engines, Chosen(meter, ("none",)), clock, lambda *_: None, FACTS)
+    found = overhead(trial)
+    assert found["gross_j"] is None
+    assert found["reason"].startswith(reason)

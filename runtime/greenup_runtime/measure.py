@@ -32,6 +32,7 @@ from greenup_runtime.energy import burst_energy
 from greenup_runtime.errors import DeviceFault
 from greenup_runtime.loops import Infer
 from greenup_runtime.meters import Chosen
+from greenup_runtime.overhead import empty_burst, why_no_bursts
 from greenup_runtime.plan import Plan
 from greenup_runtime.sampling import Reopen, Sampler
 from greenup_runtime.student import t95
@@ -102,6 +103,8 @@ def run_trial(
         bench = _Bench(plan, engines, chosen, clock, sampler, probe or _NoProbe(), dict(facts))
         bench.facts["warmup"] = _warm_up(bench)
         bench.facts["overhead_s"] = loops.overhead_s(clock)
+        why_not = why_no_bursts(chosen.meter.facts if chosen.meter else None, beside=plan.pattern)
+        bench.facts["empty"] = {"bursts": [], "reason": why_not}
         _play(bench, "head")
         _rounds(bench, order, progress)
         _play(bench, "tail")
@@ -114,7 +117,7 @@ def _rounds(bench: _Bench, order: random.Random, progress: Progress) -> None:
     total, index = pilots, 0
     while index < total:
         progress(index, total, f"round {index + 1} of {total}")
-        _round(index, bench, order)
+        _round(index, bench, order, pilot=index < pilots)
         index += 1
         if index == pilots:
             total = _rounds_needed(plan, _draft(bench))
@@ -132,11 +135,28 @@ def _settled_memory() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _round(index: int, bench: _Bench, order: random.Random) -> None:
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Collect now and then no more, so that no pause of Python's falls on one variant."""
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _round(index: int, bench: _Bench, order: random.Random, *, pilot: bool) -> None:
     pending = _turns(bench)
     order.shuffle(pending)
+    empty_before = index % len(pending) if pilot else None
     while pending:
-        done = [_burst(index, turn, bench) for turn in pending]
+        done = []
+        for place, turn in enumerate(pending):
+            if place == empty_before:
+                _empty(index, bench)
+            done.append(_burst(index, turn, bench))
+        empty_before = None
         bench.bursts += done
         pending = [turn for turn, burst in zip(pending, done, strict=True) if burst.discarded]
         _check_discarded(bench)
@@ -159,11 +179,9 @@ def _check_discarded(bench: _Bench) -> None:
 
 
 def _burst(index: int, turn: _Turn, bench: _Bench) -> Burst:
-    """One burst; the collector is held off so that no pause of Python's falls on one variant."""
+    """One burst of a variant or of idle."""
     clock, idle = bench.clock, turn.variant is IDLE
-    gc.collect(1)
-    gc.disable()
-    try:
+    with _collector_off():
         before = bench.probe.read()
         start_s, fault = bench.sampler.begin()
         cpu_s = clock.cpu()
@@ -171,8 +189,6 @@ def _burst(index: int, turn: _Turn, bench: _Bench) -> Burst:
         cpu_s = clock.cpu() - cpu_s
         end_s, end_fault = bench.sampler.end(idle=idle or turn.rate_hz is not None)
         after = bench.probe.read()
-    finally:
-        gc.enable()
     # A meter that fails costs this burst its energy, not the trial.
     return Burst(
         round=index,
@@ -186,6 +202,14 @@ def _burst(index: int, turn: _Turn, bench: _Bench) -> Burst:
         paced=turn.rate_hz is not None,
         conditions=at_edges(before, after),
     )
+
+
+def _empty(index: int, bench: _Bench) -> None:
+    """A burst of calls that do nothing, for the runner's own overhead, where the meter can see it."""
+    empty = bench.facts["empty"]
+    if empty["reason"] is None:
+        with _collector_off():
+            empty["bursts"].append(empty_burst(index, bench.burst_s, bench.clock, bench.sampler))
 
 
 def _run(turn: _Turn, bench: _Bench) -> list[float]:
