@@ -32,6 +32,8 @@ GAP_PERIODS = 2.5
 # Noise of half a step shows as this many steps in readings that are rounded: √(1/4 + 1/12). Below it rounding does
 # not average out, and half a step stays as an error that every reading shares.
 QUIET_STEPS = math.sqrt(1 / 3)
+# In so many readings, noise of a third of a step shows a third one.
+MANY_READINGS = 50
 # No device that this is for draws a megawatt: such a reading is garbage and counts as missing.
 MAX_PLAUSIBLE_W = 1e6
 NO_ENERGY_SEEN = "the meter saw no energy in the window: it is too coarse for it"
@@ -108,7 +110,21 @@ def _steady(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float
     noise_w = max(spread_w, meter.resolution / math.sqrt(12))
     half_w = t95(independent - 1) * noise_w / math.sqrt(independent) + unseen * noise_w
     slack_w = meter.resolution / 2 if spread_w < QUIET_STEPS * meter.resolution else 0.0
-    return _found(float(values.mean()) * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
+    mean_w = _mean_w(values, meter.resolution)
+    return _found(mean_w * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
+
+
+def _mean_w(values: FloatArray, step_w: float) -> float:
+    """The mean, or where many readings know two neighbouring steps only, half-way from it to their border.
+
+    With noise that fills a step the mean is right. With none the truth lies at the border, whatever share of the
+    readings is above it. Which of the two holds cannot be seen in two steps; half-way is off by half at most.
+    """
+    mean_w, low_w, high_w = float(values.mean()), float(values.min()), float(values.max())
+    neighbours = step_w > 0 and math.isclose(high_w - low_w, step_w, rel_tol=0.01)
+    if values.size < MANY_READINGS or not neighbours or not np.isin(values, (low_w, high_w)).all():
+        return mean_w
+    return (mean_w + (low_w + high_w) / 2) / 2
 
 
 def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float) -> WindowEnergy:
