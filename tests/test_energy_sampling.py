@@ -171,3 +171,26 @@ def test_no_trace_gives_an_energy_of_zero_or_less(
         assert window.low_j is not None
         assert window.high_j is not None
         assert 0 <= window.low_j <= window.energy_j <= window.high_j
+
+
+STEP_W = 0.15
+
+
+@pytest.mark.parametrize(
+    ("count", "upper", "expected"),
+    [
+        (100, 0.1, (0.1 + 0.5) / 2),  # two steps only: half-way from the mean to their border
+        (100, 0.5, 0.5),
+        (100, 0.0, 0.0),
+        (20, 0.1, 0.1),  # so few readings do not show a third step even where noise fills one
+    ],
+)
+def test_two_neighbouring_steps_are_weighed_by_what_they_can_mean(
+    count: int, upper: float, expected: float
+) -> None:
+    steps = 20 + (np.arange(count) < upper * count)
+    trace = np.column_stack([np.arange(count) / 10, steps * STEP_W])
+    meter = MeterFacts("ina", "power", "board", "a test", update_s=0.1, resolution=STEP_W)
+    window = window_energy(trace, meter, -0.2, count / 10)
+    assert window.energy_j == pytest.approx((20 + expected) * STEP_W * (count / 10 + 0.2))
+    assert window.slack_j == pytest.approx(STEP_W / 2 * (count / 10 + 0.2))
