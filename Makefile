@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MARK := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-kernel lint fix types docs bench install clean help
+.PHONY: demo test test-slow test-kernel lint fix types docs bench bench-joules install clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,9 +46,12 @@ fix: $(MARK)  ## repair what can be repaired by itself
 docs: $(MARK)  ## write the generated parts of docs/ again
 	$(BIN)/python docs/generate.py
 
-bench: $(MARK)  ## the goals' tables: gains of compression, truth of joules, cost of sampling
+bench: $(MARK)  ## the goals' tables: gains of compression, and bench-joules
 	$(BIN)/python benchmarks/compression.py
-	$(BIN)/python benchmarks/truth.py
+	$(MAKE) bench-joules
+
+bench-joules: $(MARK)  ## truth of joules, cost of sampling; QUICK=--quick for a short run
+	$(BIN)/python benchmarks/truth.py $(QUICK)
 	$(BIN)/python benchmarks/sampler.py
 
 clean:  ## remove what was installed and built

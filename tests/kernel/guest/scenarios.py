@@ -203,7 +203,6 @@ ALL: dict[str, Callable[[], Found]] = {
     "other-part": other_part,
     "repeated": repeated,
     "brown-out": brown_out,
-    "exp-ina219": trial.exp_ina219,
     "trial-rapl": trial.on_rapl,
     "trial-ina219": trial.on_ina219,
     "trial-waiting": trial.waiting,

@@ -112,24 +112,6 @@ def waiting() -> Found:
     return {"trial": base64.b64encode(buffer.getvalue()).decode(), "ledger": ledger()}
 
 
-def exp_ina219() -> Found:
-    engines: dict[str, Infer] = {"fp32": lambda: _compute(0.006), "pruned": lambda: _compute(0.003)}
-    plan = Plan(variants=tuple(engines), burst_s=1.0, warmup_s=0.2, pilot_rounds=4, max_rounds=4, meter="ina")
-    facts = {"bundle": "0" * 64, "device_id": "emulated"}
-    load(f"i2c-stub chip_addr={ADDRESS:#x}", "ina2xx")
-    chips.Ina219(ADDRESS, 0.1).power_on()
-    power = {"kind": "ina219", "address": ADDRESS, "shunt_ohm": 0.1}
-    with chip_on_bus("ina219"), plant(LOOP, power):
-        measured = run_trial(plan, engines, Chosen(meter("ina:shunt_ohm=0.1"), ()), SystemClock(), lambda *_: None, facts)
-    with tempfile.TemporaryDirectory() as folder:
-        save(measured, Path(folder))
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for path in sorted(Path(folder).iterdir()):
-                archive.add(path, arcname=path.name)
-    return {"trial": base64.b64encode(buffer.getvalue()).decode(), "ledger": ledger()}
-
-
 def _compute(seconds: float) -> None:
     end_s = time.perf_counter() + seconds
     while time.perf_counter() < end_s:

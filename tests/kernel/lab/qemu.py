@@ -63,7 +63,7 @@ def boot(machine: Machine, work: Path, files: dict[str, bytes], scenarios: list[
     log = work / "console"
     with log.open("wb") as console:
         subprocess.run(
-            ["timeout", "-k", "5", str(limit_s), "nice", "-n", "0", *command],
+            ["timeout", "-k", "5", str(limit_s), "nice", "-n", "10", *command],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
