@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -17,22 +18,20 @@ import numpy as np
 import pytest
 import small_bundle
 
-from greenup import beside, live, loop, meter_csv, targets
 from greenup import bundle as packing
+from greenup import live, loop, meter_csv
 from greenup.cli import run
-from greenup.devices.client import RunnerClient
-from greenup.devices.inventory import LOCAL, Device
-from greenup.devices.link import LocalLink
 from greenup.recipe import MeasureSpec
 from greenup.signing import find_key
 from greenup_runtime.energy import burst_energy
 from greenup_runtime.errors import DataFault, GreenupError, UsageFault
+from greenup_runtime.files import write_json
 
 PRINTS = """
 import sys, time
 print("Voltage [V],Current (mA)", flush=True)
 while True:
-    time.sleep(0.01)
+    time.sleep(0.05)
     print("5.0,400", flush=True)
 """
 
@@ -45,7 +44,7 @@ def recorded(source: live.Source, columns: str | None = None, count: int = 20) -
     """A source recorded until so many lines have come, or it ended."""
     with live.recording(source, columns) as record:
         give_up_s = time.monotonic() + 20
-        while len(record.lines) < count and not record.ended and record.fault is None:
+        while len(record.lines) + record.together < count and not record.ended and record.fault is None:
             assert time.monotonic() < give_up_s
             time.sleep(0.01)
     return record
@@ -53,7 +52,7 @@ def recorded(source: live.Source, columns: str | None = None, count: int = 20) -
 
 def test_a_commands_lines_are_stamped_as_they_arrive_and_kept_as_a_csv(tmp_path: Path) -> None:
     before_s = time.monotonic()
-    record = recorded(live.started(python(PRINTS)))
+    record = recorded(live.started(python(PRINTS)), count=12)
     record.save(tmp_path / "x/external.csv")
     found = meter_csv.read(tmp_path / "x/external.csv")
     assert before_s < found.samples[0, 0] < found.samples[-1, 0] < time.monotonic()
@@ -107,10 +106,11 @@ def test_a_stream_without_a_header_takes_the_columns_that_were_named(
             time.sleep(0.01)
 
     record = recorded(way(write, tmp_path), "power_mW", 16)
-    record.save(tmp_path / "external.csv")
-    samples = meter_csv.read(tmp_path / "external.csv").samples
-    np.testing.assert_allclose(samples[1:, 1], 2.5)
-    assert record.facts() == {"readings": 16, "together": 0, "unread": 3}
+    assert {fields[0] for _, fields in record.lines} <= {"50", "2500"}
+    assert record.lines[-1][1] == ["2500"]
+    # A busy machine may read two lines in one piece.
+    facts = record.facts()
+    assert (facts["readings"] + facts["together"], facts["unread"]) == (16, 2)
 
 
 @pytest.mark.parametrize(
@@ -178,24 +178,24 @@ while True:
 
 
 @pytest.mark.slow
-def test_a_trial_gets_its_joules_from_a_command_beside_the_board(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    device = Device(LOCAL, targets.load("x86-64"), RunnerClient(LocalLink(home)))
-    session = loop.Session(device, tmp_path / "out", find_key(), lambda *_: None)
-    small_bundle.make(session.bundle_folder, widths={"fp32": 4000, "pruned": 1000})
-    packing.sign(session.bundle_folder, find_key())
+def test_a_trial_gets_its_joules_from_a_command_beside_the_board(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    small_bundle.make(out / "bundle", widths={"fp32": 4000, "pruned": 1000})
+    packing.sign(out / "bundle", find_key())
     spec = MeasureSpec(burst_s=0.5, max_burst_s=1.0, warmup_s=0.2, max_warmup_s=0.2, pilot_rounds=4, max_rounds=4)
-    source = live.started(python(METER % str(home).encode()))
-    folder = beside.measure_beside(
-        source, None, None, lambda rate: loop.measure(session, spec, "none", 0, again=True, external_hz=rate)
-    )
-    _, trial = loop.open_trial(folder)
-    assert trial.meter is not None
-    assert trial.meter.name == "external"
-    assert "aligned by load pattern to ± " in trial.meter.source
+    write_json(out / "measure.json", {"seed": 0, "measure": spec.model_dump(mode="json")})
+    command = python(METER % os.environ["GREENUP_RUNNER_HOME"].encode())
+    argv = ["measure", str(out), "--meter", "none", "--external-command", command, "--quiet", "--json"]
+    assert run(argv) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert all("aligned by load pattern to ± " in row["energy_j"]["source"] for row in result["variants"])
+    assert result["conditions"]["overhead"]["gross_j"]["value"] > 0
+    _, trial = loop.open_trial(out / "trials" / result["trial"])
     facts = trial.facts["external"]
     assert facts["live"]["readings"] > 100
-    assert (folder.parent / facts["trial"] / "external.csv").exists()
+    assert (out / "trials" / facts["trial"] / "external.csv").exists()
     for burst in trial.bursts:
         window = burst_energy(trial, burst)
         assert window.low_j is not None

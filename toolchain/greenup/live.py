@@ -80,6 +80,8 @@ class Recording:
                 "the meter's first line holds numbers only, and nothing says what they are",
                 "say it by --external-columns, for example power_mW or voltage_V,current_A",
             )
+        if fields == [""]:
+            return
         if len(fields) != len(self.columns) or not meter_csv.usable(self.columns, fields):
             self.unread += 1
         elif self.lines and self.lines[-1][0] == at_s:
