@@ -192,5 +192,24 @@ def test_two_neighbouring_steps_are_weighed_by_what_they_can_mean(
     trace = np.column_stack([np.arange(count) / 10, steps * STEP_W])
     meter = MeterFacts("ina", "power", "board", "a test", update_s=0.1, resolution=STEP_W)
     window = window_energy(trace, meter, -0.2, count / 10)
-    assert window.energy_j == pytest.approx((20 + expected) * STEP_W * (count / 10 + 0.2))
+    mean = window.energy_j / STEP_W / (count / 10 + 0.2) - 20 if window.energy_j else 0
+    assert mean == pytest.approx(expected, abs=0.01)
     assert window.slack_j == pytest.approx(STEP_W / 2 * (count / 10 + 0.2))
+
+
+def test_samples_that_come_thinner_where_power_is_high_count_for_their_time() -> None:
+    # 0.8 s at 2 W read every 10 ms, 0.2 s at 6 W read every 40 ms: what is busy keeps the sampler waiting.
+    times = np.concatenate([np.arange(0.005, 0.8, 0.01), np.arange(0.82, 1.0, 0.04)])
+    trace = np.column_stack([times, np.where(times < 0.8, 2.0, 6.0)])
+    window = window_energy(trace, MeterFacts("ina", "power", "board", "a test", update_s=0.0), 0.0, 1.0)
+    # A plain mean would be 2.2 J.
+    assert window.energy_j == pytest.approx(0.8 * 2 + 0.2 * 6, rel=0.02)
+
+
+def test_a_long_gap_gives_its_edges_no_more_than_a_part() -> None:
+    times = np.concatenate([np.arange(0.005, 0.3, 0.01), np.arange(0.705, 1.0, 0.01)])
+    values = np.full(times.size, 2.0)
+    values[29] = 8.0
+    meter = MeterFacts("ina", "power", "board", "a test", update_s=0.01)
+    window = window_energy(np.column_stack([times, values]), meter, -0.01, 1.0)
+    assert window.energy_j == pytest.approx(2.0 * 1.01 + 6.0 * 0.03 / 0.65, rel=0.01)
