@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MARK := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-kernel lint fix types docs bench bench-quick bench-envs train-all install clean help
+.PHONY: demo test test-slow test-kernel lint fix types docs bench bench-quick bench-joules bench-envs train-all install clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: $(MARK) bench-envs  ## the goals' tables, and as JSON in greenup-out/; ho
 	$(BIN)/python benchmarks/compression.py --classics
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/serving.py
+	$(MAKE) bench-joules
+
+bench-joules: $(MARK)  ## truth of joules, cost of sampling
 	$(BIN)/python benchmarks/truth.py --json greenup-out/truth.json
 	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler.json
 

@@ -1,6 +1,7 @@
 """Draw the pictures of docs/ from real results: `python docs/pictures.py TRIAL` writes `docs/img/timeline.svg`.
 
-TRIAL is a trial's folder (below OUT/trials). The plot is the report's own.
+TRIAL is a trial's folder (below OUT/trials). The plot is the report's own. The one in the repository is of the
+emulated machine of tests/kernel: `GREENUP_KERNEL_KEEP=kept make test-kernel`, then TRIAL is kept/trial-ina219.
 """
 
 from __future__ import annotations

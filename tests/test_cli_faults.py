@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import small_bundle
 import small_recipe
+from boards import rapl
 
 from greenup.cli import run
 from greenup_runtime.bundle import MANIFEST_NAME
@@ -143,3 +144,19 @@ def test_a_manifest_of_a_newer_schema(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_an_unknown_verb_suggests_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["biuld"]) == 2
     assert "No such command 'biuld'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["build-and-push", "tune", "measure"])
+@pytest.mark.parametrize("meter", ["foo", "ina:bus=99"])
+def test_a_meter_that_the_device_lacks_is_found_before_anything_is_built(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, meter: str
+) -> None:
+    rapl.amd(tmp_path / "board")
+    monkeypatch.setenv("GREENUP_RUNNER_ROOT", str(tmp_path / "board"))
+    out = tmp_path / "out"
+    recipe = [str(small_recipe.write(tmp_path / "r")), "--out", str(out)]
+    argv = [verb, *([str(out)] if verb == "measure" else recipe), "--meter", meter, "--quiet"]
+    message = told(capsys, argv, 2)
+    assert f"--meter {meter}: " in message
+    assert "local has: rapl" in message
+    assert not out.exists()

@@ -171,3 +171,45 @@ def test_no_trace_gives_an_energy_of_zero_or_less(
         assert window.low_j is not None
         assert window.high_j is not None
         assert 0 <= window.low_j <= window.energy_j <= window.high_j
+
+
+STEP_W = 0.15
+
+
+@pytest.mark.parametrize(
+    ("count", "upper", "expected"),
+    [
+        (100, 0.1, (0.1 + 0.5) / 2),  # two steps only: half-way from the mean to their border
+        (100, 0.5, 0.5),
+        (100, 0.0, 0.0),
+        (20, 0.1, 0.1),  # so few readings do not show a third step even where noise fills one
+    ],
+)
+def test_two_neighbouring_steps_are_weighed_by_what_they_can_mean(
+    count: int, upper: float, expected: float
+) -> None:
+    steps = 20 + (np.arange(count) < upper * count)
+    trace = np.column_stack([np.arange(count) / 10, steps * STEP_W])
+    meter = MeterFacts("ina", "power", "board", "a test", update_s=0.1, resolution=STEP_W)
+    window = window_energy(trace, meter, -0.2, count / 10)
+    mean = window.energy_j / STEP_W / (count / 10 + 0.2) - 20 if window.energy_j else 0
+    assert mean == pytest.approx(expected, abs=0.03)
+    assert window.slack_j == pytest.approx(STEP_W / 2 * (count / 10 + 0.2))
+
+
+def test_samples_that_come_thinner_where_power_is_high_count_for_their_time() -> None:
+    # 0.8 s at 2 W read every 10 ms, 0.2 s at 6 W read every 40 ms: what is busy keeps the sampler waiting.
+    times = np.concatenate([np.arange(0.005, 0.8, 0.01), np.arange(0.82, 1.0, 0.04)])
+    trace = np.column_stack([times, np.where(times < 0.8, 2.0, 6.0)])
+    window = window_energy(trace, MeterFacts("ina", "power", "board", "a test", update_s=0.0), 0.0, 1.0)
+    # A plain mean would be 2.2 J.
+    assert window.energy_j == pytest.approx(0.8 * 2 + 0.2 * 6, rel=0.02)
+
+
+def test_a_long_gap_gives_its_edges_no_more_than_a_part() -> None:
+    times = np.concatenate([np.arange(0.005, 0.3, 0.01), np.arange(0.705, 1.0, 0.01)])
+    values = np.full(times.size, 2.0)
+    values[29] = 8.0
+    meter = MeterFacts("ina", "power", "board", "a test", update_s=0.01)
+    window = window_energy(np.column_stack([times, values]), meter, -0.01, 1.0)
+    assert window.energy_j == pytest.approx(2.0 * 1.01 + 6.0 * 0.03 / 0.65, rel=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from simulated_board import Board, Load, Setting
 
 from greenup import external, loop, meter_csv
+from greenup.across import compare_trials
 from greenup.gpsup import compare
 from greenup_runtime import trial as trials
 from greenup_runtime.bundle import MANIFEST_NAME
@@ -220,3 +222,35 @@ def test_a_second_record_does_not_take_the_firsts_place(tmp_path: Path, seen: tu
         digest = hashlib.sha256(record.read_bytes()).hexdigest()
         assert copy.name == f"{seen[0].id}-external-{digest[:8]}"
         assert trials.load(copy).facts["external"]["sha256"] == digest
+
+
+def test_two_records_of_one_trial_are_no_two_measurements(tmp_path: Path, seen: tuple[Trial, Board]) -> None:
+    trial, board = seen
+    copies = [
+        external.apply(trial, write_csv(tmp_path / f"{kind}.csv", board, kind=kind)) for kind in ("power", "volts")
+    ]
+    for pair in (copies, [trial, copies[0]]):
+        with pytest.raises(UsageFault, match=f"trial {trial.id} was given twice"):
+            compare_trials(pair, "fp32", mix_meters=True)
+
+
+def test_meters_with_other_columns_are_of_another_kind(tmp_path: Path, seen: tuple[Trial, Board]) -> None:
+    trial, board = seen
+    first, same, other = (
+        external.apply(replace(trial, id=name), write_csv(tmp_path / f"{name}.csv", board, kind=kind))
+        for name, kind in (("a", "power"), ("b", "power"), ("c", "volts"))
+    )
+    assert len(compare_trials([first, same], "fp32")) == 4
+    with pytest.raises(UsageFault, match=r"external \(supply; Time \[s\], Power \[W\]\) in a-external"):
+        compare_trials([first, other], "fp32")
+
+
+def test_an_equal_measurement_is_not_answered_by_a_copy(tmp_path: Path, seen: tuple[Trial, Board]) -> None:
+    folder = tmp_path / "trials" / seen[0].id
+    folder.mkdir(parents=True)
+    trials.save(seen[0], folder)
+    (folder / MANIFEST_NAME).write_bytes(small_bundle.make(tmp_path / "bundle").manifest_bytes)
+    copy = loop.with_external(folder, write_csv(tmp_path / "usb.csv", seen[1]))
+    request = {"bundle": seen[0].bundle, "plan": seen[0].facts["plan"]}
+    assert copy.stat().st_mtime_ns >= folder.stat().st_mtime_ns
+    assert loop._earlier(tmp_path / "trials", request, seen[0].device_id) == folder

@@ -95,7 +95,7 @@ def test_without_a_meter_there_is_time_and_a_reason_but_no_joule() -> None:
 
 
 class FailingMeter(FakeMeter):
-    """Fails at its fourth reading, then works again."""
+    """Fails at its sixth reading, then works again; the third and fourth are an empty burst's."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
@@ -103,7 +103,7 @@ class FailingMeter(FakeMeter):
 
     def read(self) -> float:
         self._reads += 1
-        if self._reads == 4:
+        if self._reads == 6:
             raise MeterFault("the sensor went away")
         return super().read()
 

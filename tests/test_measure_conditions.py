@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import random
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_measure import FACTS, LATENCY_S
 
+from greenup.overhead import overhead
 from greenup_runtime.clock import FakeClock
+from greenup_runtime.energy import burst_energy
 from greenup_runtime.errors import DeviceFault
 from greenup_runtime.measure import Plan, run_trial
 from greenup_runtime.meters import Chosen
@@ -138,3 +144,87 @@ def test_the_runners_own_overhead_and_affinity_stand_with_the_trial() -> None:
     assert facts["overhead_s"] == 0
     assert facts["affinity"]
     assert facts["plan"]["threads"] == 1
+
+
+class _Ticking(FakeClock):
+    """A clock on which a look at the time takes some of it, as on a real one."""
+
+    def now(self) -> float:
+        self.work(1e-5)
+        return super().now()
+
+
+def test_the_runners_overhead_has_joules_from_empty_bursts_between_the_others() -> None:
+    clock, rng = _Ticking(), random.Random(1)
+    engines = {
+        name: (lambda mean=mean: clock.work(mean * rng.uniform(0.8, 1))) for name, mean in LATENCY_S.items()
+    }
+    plan = Plan(variants=tuple(LATENCY_S), burst_s=0.2, warmup_s=0.0, pilot_rounds=4, max_rounds=6, precision=1e-9)
+    trial = run_trial(plan, engines, Chosen(FakeMeter(clock, 2.0, 3.0), ()), clock, lambda *_: None, FACTS)
+    bursts = trial.facts["empty"]["bursts"]
+    assert [burst["round"] for burst in bursts] == [0, 1, 2, 3], "in the pilot rounds only"
+    assert trial.rounds == 6
+    starts = [burst.start_s for burst in trial.bursts]
+    places = [sum(start < burst["start_s"] for start in starts) % 3 for burst in bursts]
+    assert len(set(places)) == 3, "not always beside the same burst"
+    found = overhead(trial)
+    assert found["reason"] is None
+    assert found["gross_j"]["value"] == pytest.approx(5.0 * found["call_s"], rel=0.05)
+    assert found["net_j"]["value"] == pytest.approx(3.0 * found["call_s"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("meter", "reason"), [(None, "no meter"), (FakeMeter(FakeClock(), 2.0, 3.0), "0 empty bursts have an energy")]
+)
+def test_overhead_without_joules_says_why(meter: FakeMeter | None, reason: str) -> None:
+    clock = FakeClock()
+    engines = {name: (lambda mean=mean: clock.work(mean)) for name, mean in LATENCY_S.items()}
+    plan = Plan(variants=tuple(LATENCY_S), burst_s=0.2, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
+    trial = run_trial(plan, engines, Chosen(meter, ("none",)), clock, lambda *_: None, FACTS)
+    found = overhead(trial)
+    assert found["gross_j"] is None
+    assert found["reason"].startswith(reason)
+
+
+class _Trailing:
+    """A power meter of a board whose capacitors hold 50 ms; `used_j` is what really flowed, at `at_s`."""
+
+    facts = MeterFacts("ina", "power", "board", "a test", update_s=0.01, lag_s=0.001)
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock, self._power_w, self._cpu_s = clock, 2.0, 0.0
+        self.at_s, self.used_j = [0.0], [0.0]
+
+    def read(self) -> float:
+        now_s, cpu_s = self._clock.now(), self._clock.cpu()
+        passed_s = now_s - self.at_s[-1]
+        if passed_s > 0:
+            wanted_w = 2.0 + 4.0 * (cpu_s - self._cpu_s) / passed_s
+            self.used_j.append(self.used_j[-1] + self._power_w * passed_s)
+            self.at_s.append(now_s)
+            self._power_w += (wanted_w - self._power_w) * (1 - math.exp(-passed_s / 0.05))
+            self._cpu_s = cpu_s
+        return self._power_w
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def test_what_a_boards_capacitors_trail_is_over_before_a_burst_begins() -> None:
+    clock = FakeClock()
+    meter = _Trailing(clock)
+    engines = {name: (lambda mean=mean: clock.work(mean)) for name, mean in LATENCY_S.items()}
+    plan = Plan(variants=tuple(LATENCY_S), burst_s=1.0, warmup_s=0.0, pilot_rounds=3, max_rounds=3)
+    trial = run_trial(plan, engines, Chosen(meter, ()), clock, lambda *_: None, FACTS)
+    meter.read()
+    assert trial.facts["settle_s"] == 0.25
+    for burst in trial.bursts:
+        used_j = float(np.diff(np.interp([burst.start_s, burst.end_s], meter.at_s, meter.used_j))[0])
+        # Without the run-up an idle burst between busy ones is 2 % off.
+        assert burst_energy(trial, burst).energy_j == pytest.approx(used_j, rel=0.001)
+    for before, after in pairwise(trial.bursts):
+        assert after.start_s - before.end_s > 0.25 - 1e-9
+
+
+def test_a_counter_needs_no_run_up() -> None:
+    assert measured(lambda *_: Conditions()).facts["settle_s"] == 0

@@ -12,6 +12,9 @@ from greenup_runtime import meters
 from greenup_runtime.clock import FakeClock
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters import MeterOptions
+from greenup_runtime.meters.base import StaleReading
+from greenup_runtime.meters.rails import RailsMeter
+from greenup_runtime.trial import MeterFacts
 
 ESTIMATE = {"active_w_per_core": 5.0, "idle_w": 1.0, "source": "a test"}
 
@@ -158,3 +161,16 @@ def test_survey_lists_every_sensor_with_a_reading_or_a_reason(tmp_path: Path) ->
     assert all(row["reason"] for row in rows.values() if not row["usable"])
     assert rows["estimate"]["estimated"]
     assert rows["estimate"]["power_w"] == pytest.approx(1.0)
+
+
+def test_a_value_that_stays_the_same_is_new_again_after_a_whole_update() -> None:
+    clock = FakeClock()
+    facts = MeterFacts("ina", "power", "board", "a test", update_s=0.01, rails=("all",))
+    meter = RailsMeter(facts, lambda _names: {"all": 3.0}, clock)
+    assert meter.read() == 3.0
+    clock.sleep(0.004)
+    with pytest.raises(StaleReading):
+        meter.read()
+    clock.sleep(0.0055)
+    # A little early, as a timer may be: values that stay must not count less than values that change.
+    assert meter.read() == 3.0

@@ -154,6 +154,7 @@ def _add_meter_verbs(verbs: Any) -> None:
     listing.add_argument(
         "--watch-s", type=float, default=0.0, help="read each for so long: rate, noise, mean power"
     )
+    listing.add_argument("--only", help="this one alone, as `greenup measure --meter` takes it")
     energy = _verb(verbs, "energy-of", commands.energy_of, "run a command and say what energy it took")
     energy.add_argument("--meter", default="auto", help="auto, none, or one by name")
     energy.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")

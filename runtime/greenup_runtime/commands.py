@@ -133,7 +133,7 @@ def meters(arguments: argparse.Namespace, _store: Store) -> Answer:
     """Every meter of this device with its rails in watts, or the reason why it cannot be used."""
     from greenup_runtime.meters import survey
 
-    return {"meters": survey(_meter_options(arguments), arguments.watch_s)}
+    return {"meters": survey(_meter_options(arguments), arguments.watch_s, arguments.only)}
 
 
 def energy_of(arguments: argparse.Namespace, _store: Store) -> Finished:

@@ -1,8 +1,10 @@
 """From a meter's trace to the joules of one window of time, with the interval that they are known to.
 
 Power of a steady burst: the mean of the samples wholly inside times the length. It has no bias, while
-interpolated edges pull net energy towards idle (−1/(3n) at n samples). A reading shows power from up to
-`update_s` (it may be that old) plus `lag_s` (on-chip averaging) before it, so that much is left out at the start.
+interpolated edges pull net energy towards idle (−1/(3n) at n samples). A sample counts for the time around it:
+what keeps a sampler waiting takes power too, so that samples come thinner where there is more of it. A reading
+shows power from up to `update_s` (it may be that old) plus `lag_s` (on-chip averaging) before it, so that much is
+left out at the start.
 
       power                ┌────── burst ──────┐
       samples   .  .  .  . │ x  .  .  .  .  .  │ .  .  .
@@ -32,6 +34,8 @@ GAP_PERIODS = 2.5
 # Noise of half a step shows as this many steps in readings that are rounded: √(1/4 + 1/12). Below it rounding does
 # not average out, and half a step stays as an error that every reading shares.
 QUIET_STEPS = math.sqrt(1 / 3)
+# In so many readings, noise of a third of a step shows a third one.
+MANY_READINGS = 50
 # No device that this is for draws a megawatt: such a reading is garbage and counts as missing.
 MAX_PLAUSIBLE_W = 1e6
 NO_ENERGY_SEEN = "the meter saw no energy in the window: it is too coarse for it"
@@ -101,14 +105,39 @@ def _steady(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float
         return WindowEnergy(None, values.size, _too_little(coverage, "steady"), coverage)
     length_s = end_s - start_s
     spread_w = float(values.std(ddof=1))
-    independent = _independent(values)
+    weights = _weights(times, meter, first_s, last_s)
+    independent = max(2.0, _independent(values) / (values.size * float(weights @ weights)))
     # What was left out at the edges and in gaps is taken to be like the rest, as far as the rest is alike.
     unseen = 1 - coverage * (last_s - first_s) / length_s
     # Equal readings of a meter with steps do not show that there is no noise below a step.
     noise_w = max(spread_w, meter.resolution / math.sqrt(12))
     half_w = t95(independent - 1) * noise_w / math.sqrt(independent) + unseen * noise_w
     slack_w = meter.resolution / 2 if spread_w < QUIET_STEPS * meter.resolution else 0.0
-    return _found(float(values.mean()) * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
+    mean_w = _mean_w(values, weights, meter.resolution)
+    return _found(mean_w * length_s, half_w * length_s, slack_w * length_s, values.size, coverage)
+
+
+def _weights(times: FloatArray, meter: MeterFacts, first_s: float, last_s: float) -> FloatArray:
+    """The share of the time that each sample is nearest to; of a long gap its edges take no more than a part."""
+    middles = (times[1:] + times[:-1]) / 2
+    most_s = GAP_PERIODS * _period_s(times, meter)
+    before_s = np.minimum(times - np.concatenate([[first_s], middles]), most_s)
+    after_s = np.minimum(np.concatenate([middles, [last_s]]) - times, most_s)
+    spans_s = before_s + after_s
+    return np.asarray(spans_s / spans_s.sum())
+
+
+def _mean_w(values: FloatArray, weights: FloatArray, step_w: float) -> float:
+    """The mean, or where many readings know two neighbouring steps only, half-way from it to their border.
+
+    With noise that fills a step the mean is right. With none the truth lies at the border, whatever share of the
+    readings is above it. Which of the two holds cannot be seen in two steps; half-way is off by half at most.
+    """
+    mean_w, low_w, high_w = float(weights @ values), float(values.min()), float(values.max())
+    neighbours = step_w > 0 and math.isclose(high_w - low_w, step_w, rel_tol=0.01)
+    if values.size < MANY_READINGS or not neighbours or not np.isin(values, (low_w, high_w)).all():
+        return mean_w
+    return (mean_w + (low_w + high_w) / 2) / 2
 
 
 def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: float) -> WindowEnergy:
@@ -174,9 +203,13 @@ def _vouched(times: FloatArray, meter: MeterFacts, first_s: float, last_s: float
     """Share of the time between two instants that no gap between readings leaves open."""
     if times.size == 0 or last_s <= first_s:
         return 0.0
-    period_s = max(meter.update_s, float(np.median(np.diff(times)))) if times.size > 2 else meter.update_s
+    period_s = _period_s(times, meter)
     gaps = np.diff(np.clip(np.concatenate([[first_s], times, [last_s]]), first_s, last_s))
     return float(np.where(gaps > GAP_PERIODS * period_s, period_s, gaps).sum()) / (last_s - first_s)
+
+
+def _period_s(times: FloatArray, meter: MeterFacts) -> float:
+    return max(meter.update_s, float(np.median(np.diff(times)))) if times.size > 2 else meter.update_s
 
 
 def _independent(values: FloatArray) -> float:

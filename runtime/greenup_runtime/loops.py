@@ -48,6 +48,19 @@ def overhead_s(clock: Clock) -> float:
     return float(np.mean(busy(lambda: None, float("inf"), clock, most=EMPTY_CALLS)))
 
 
+def empty(length_s: float, clock: Clock) -> int:
+    """Call nothing for so many seconds through the loop of inferences; returns how often.
+
+    On a clock that stands still without work it ends after the first piece.
+    """
+    calls, begin, before = 0, clock.now(), -1.0
+    # In pieces, so that millions of latencies are not kept.
+    while before < clock.now() < begin + length_s:
+        before = clock.now()
+        calls += len(busy(lambda: None, begin + length_s - before, clock, most=EMPTY_CALLS))
+    return calls
+
+
 def play(infer: Infer, chip_s: float, clock: Clock, chips: Sequence[int] = CHIPS) -> list[list[float]]:
     """Play the load pattern; returns [start, end] in seconds of each stretch of work, as it really was."""
     begin = clock.now()

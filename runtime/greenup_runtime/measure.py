@@ -32,11 +32,12 @@ from greenup_runtime.energy import burst_energy
 from greenup_runtime.errors import DeviceFault
 from greenup_runtime.loops import Infer
 from greenup_runtime.meters import Chosen
+from greenup_runtime.overhead import empty_burst, why_no_bursts
 from greenup_runtime.plan import Plan
 from greenup_runtime.sampling import Reopen, Sampler
 from greenup_runtime.student import t95
 from greenup_runtime.thermal import Conditions, Probe, at_edges, throttling
-from greenup_runtime.trial import Burst, Trial
+from greenup_runtime.trial import Burst, MeterFacts, Trial
 
 __all__ = ["Infer", "Plan", "Progress", "run_trial"]
 
@@ -44,6 +45,7 @@ Progress = Callable[[int, int, str], None]
 IDLE: None = None
 # Of all bursts so far at most this share may be lost to throttling, beyond one round's worth.
 MAX_DISCARDED = 0.2
+SETTLE_S = 0.25
 # The pattern's shortest stretch holds so many of the external meter's readings.
 _READINGS_PER_CHIP = 5
 _STEADY_C = 0.5
@@ -76,9 +78,23 @@ class _Bench:
     bursts: list[Burst] = field(default_factory=list)
 
     @property
+    def meter(self) -> MeterFacts | None:
+        """What watches on the device, if anything does."""
+        return self.chosen.meter.facts if self.chosen.meter else None
+
+    @property
     def burst_s(self) -> float:
         """Seconds of a burst with this meter."""
-        return self.plan.burst_length_s(self.chosen.meter.facts if self.chosen.meter else None)
+        return self.plan.burst_length_s(self.meter)
+
+    @property
+    def settle_s(self) -> float:
+        """Seconds of a burst's own load before its start is stamped: only power that is steady has a mean.
+
+        A board's capacitors and regulators trail what was before. A counter counts whatever is used.
+        """
+        power = self.plan.pattern or (self.meter is not None and self.meter.kind == "power")
+        return min(SETTLE_S, self.burst_s / 4) if power else 0.0
 
 
 def run_trial(
@@ -102,6 +118,8 @@ def run_trial(
         bench = _Bench(plan, engines, chosen, clock, sampler, probe or _NoProbe(), dict(facts))
         bench.facts["warmup"] = _warm_up(bench)
         bench.facts["overhead_s"] = loops.overhead_s(clock)
+        why_not = why_no_bursts(bench.meter, beside=plan.pattern)
+        bench.facts["empty"] = {"bursts": [], "reason": why_not}
         _play(bench, "head")
         _rounds(bench, order, progress)
         _play(bench, "tail")
@@ -114,7 +132,7 @@ def _rounds(bench: _Bench, order: random.Random, progress: Progress) -> None:
     total, index = pilots, 0
     while index < total:
         progress(index, total, f"round {index + 1} of {total}")
-        _round(index, bench, order)
+        _round(index, bench, order, pilot=index < pilots)
         index += 1
         if index == pilots:
             total = _rounds_needed(plan, _draft(bench))
@@ -132,11 +150,28 @@ def _settled_memory() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _round(index: int, bench: _Bench, order: random.Random) -> None:
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Collect now and then no more, so that no pause of Python's falls on one variant."""
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _round(index: int, bench: _Bench, order: random.Random, *, pilot: bool) -> None:
     pending = _turns(bench)
     order.shuffle(pending)
+    empty_before = index % len(pending) if pilot else None
     while pending:
-        done = [_burst(index, turn, bench) for turn in pending]
+        done = []
+        for place, turn in enumerate(pending):
+            if place == empty_before:
+                _empty(index, bench)
+            done.append(_burst(index, turn, bench))
+        empty_before = None
         bench.bursts += done
         pending = [turn for turn, burst in zip(pending, done, strict=True) if burst.discarded]
         _check_discarded(bench)
@@ -159,20 +194,17 @@ def _check_discarded(bench: _Bench) -> None:
 
 
 def _burst(index: int, turn: _Turn, bench: _Bench) -> Burst:
-    """One burst; the collector is held off so that no pause of Python's falls on one variant."""
+    """One burst of a variant or of idle."""
     clock, idle = bench.clock, turn.variant is IDLE
-    gc.collect(1)
-    gc.disable()
-    try:
+    with _collector_off():
         before = bench.probe.read()
+        _settle(turn, bench)
         start_s, fault = bench.sampler.begin()
         cpu_s = clock.cpu()
         latencies = _run(turn, bench)
         cpu_s = clock.cpu() - cpu_s
         end_s, end_fault = bench.sampler.end(idle=idle or turn.rate_hz is not None)
         after = bench.probe.read()
-    finally:
-        gc.enable()
     # A meter that fails costs this burst its energy, not the trial.
     return Burst(
         round=index,
@@ -186,6 +218,22 @@ def _burst(index: int, turn: _Turn, bench: _Bench) -> Burst:
         paced=turn.rate_hz is not None,
         conditions=at_edges(before, after),
     )
+
+
+def _empty(index: int, bench: _Bench) -> None:
+    """A burst of calls that do nothing, for the runner's own overhead, where the meter can see it."""
+    empty = bench.facts["empty"]
+    if empty["reason"] is None:
+        with _collector_off():
+            loops.empty(bench.settle_s, bench.clock)
+            empty["bursts"].append(empty_burst(index, bench.burst_s, bench.clock, bench.sampler))
+
+
+def _settle(turn: _Turn, bench: _Bench) -> None:
+    """The burst's load, or idle before windows at a rate, until the board's power is that of the burst."""
+    if bench.settle_s > 0:
+        idle = turn.variant is IDLE or turn.rate_hz is not None
+        _run(_Turn(IDLE if idle else turn.variant, bench.settle_s), bench)
 
 
 def _run(turn: _Turn, bench: _Bench) -> list[float]:
@@ -275,6 +323,7 @@ def _draft(bench: _Bench) -> Trial:
             "plan": plan.to_json(),
             "passed_over": list(bench.chosen.reasons),
             "burst_s": bench.burst_s,
+            "settle_s": bench.settle_s,
             "discarded": dict(Counter(burst.discarded for burst in bench.bursts if burst.discarded)),
             "sampling": bench.sampler.facts(),
             "affinity": sorted(os.sched_getaffinity(0)),

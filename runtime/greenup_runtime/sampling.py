@@ -108,11 +108,17 @@ class Sampler:
             return fault
 
     def _await_tick(self, tick_s: float, *, idle: bool) -> str | None:
-        """Read until the counter moves, for three ticks at most; the last reading stays, the others do not."""
-        first, start_s = self._values[-1], self._clock.now()
+        """Read until the counter moves, for three ticks at most; the last reading stays, the others do not.
+
+        Of a counter that stands still the first one stays too: it is the one at the edge, and as true.
+        """
+        first_s, first, start_s = self._times[-1], self._values[-1], self._clock.now()
         while self._values[-1] == first:
             before_s = self._clock.now()
             if before_s - start_s > 3 * tick_s:
+                if self._times[-1] > first_s:
+                    self._times.insert(len(self._times) - 1, first_s)
+                    self._values.append(first)
                 return None
             if idle:
                 self._clock.sleep(tick_s / 20)

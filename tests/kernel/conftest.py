@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import small_bundle
-from lab import machines, qemu
+from lab import judge, machines, qemu
 
 from greenup import bundle as packing
 
@@ -17,6 +18,8 @@ TRIALS = ("trial-rapl", "trial-ina219", "trial-waiting")
 BOARD = ("jetson-rails", "jetson-profile", "jetson-trial")
 # Long enough for a machine that does other work as well; an idle one needs a fourth of it.
 LIMIT_S = 1500
+# A folder in which the machines' trials are left, for docs/pictures.py.
+KEEP_VARIABLE = "GREENUP_KERNEL_KEEP"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +39,11 @@ def _booted(machine: machines.Machine, work: Path, scenarios: list[str]) -> qemu
         pytest.skip(reason)
     bundle = small_bundle.make(work / "bundle", widths={"fp32": 20_000, "pruned": 5_000})
     archive = packing.to_tar(bundle, None, list(bundle.blob_names()))
-    return qemu.boot(
+    booted = qemu.boot(
         machine, work, {"bundle.tar": archive, "bundle.digest": bundle.digest.encode()}, scenarios, LIMIT_S
     )
+    if keep := os.environ.get(KEEP_VARIABLE):
+        for name, outcome in booted.outcomes.items():
+            if "trial" in outcome:
+                judge.fetched(outcome, Path(keep) / name)
+    return booted

@@ -31,6 +31,16 @@ def test_joules_of_a_power_profile_come_out_right(x86: Booted, scenario: str) ->
     assert not compared.facts.estimated
 
 
+@pytest.mark.xfail(reason="76 % of 800 windows held, 68 to 100 % by chip; see Open in README.md", strict=False)
+def test_windows_anywhere_in_a_profile_are_inside_their_intervals(x86: Booted) -> None:
+    held = {scenario: judge.windows(x86.outcome(scenario)) for scenario in WAYS}
+    shares = {scenario: f"{np.mean(each):.2f} of {len(each)}" for scenario, each in held.items()}
+    print("inside:", shares)
+    assert all(len(each) >= 90 for each in held.values()), shares
+    assert np.mean([np.mean(each) for each in held.values()]) >= 0.93, shares
+    assert min(np.mean(each) for each in held.values()) >= 0.9, shares
+
+
 @pytest.mark.parametrize("scenario", WAYS)
 def test_a_meter_says_which_chip_it_read_and_how(x86: Booted, scenario: str) -> None:
     way, chip = scenario.split("-")
@@ -121,8 +131,15 @@ def test_each_bursts_joules_are_those_of_the_ledger(x86: Booted, scenario: str, 
     found = judge.bursts(measured, outcome)
     assert len(found) >= 0.9 * len(measured.bursts)
     total = sum(each.metered_j for each in found) / sum(each.true_j for each in found)
-    # The goal of a power meter at 100 updates a burst is 1 %; these have 79. A counter has no such edges.
-    assert total == pytest.approx(1, abs=0.01 if scenario == "trial-ina219" else 0.001)
+    worst = max(abs(each.error) for each in found)
+    inside = np.mean([each.inside for each in found])
+    print(
+        f"{scenario}: sum {100 * (total - 1):+.3f} %, worst burst {100 * worst:.2f} %, inside {100 * inside:.0f} %"
+    )
+    # A counter has no such edges as a power meter.
+    assert total == pytest.approx(1, abs=0.003 if scenario == "trial-ina219" else 0.001)
+    assert worst <= 0.01
+    assert inside >= 0.93
 
 
 def test_a_variant_that_waits_saves_less_time_than_energy(x86: Booted, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from greenup import gpsup
+from greenup.external import measured_as
 from greenup.gpsup import NEEDS_METER, Comparison, categorize
 from greenup.intervals import MIN_VALUES, welch_ratio
 from greenup.result import Interval
 from greenup.rounds import Round, idle_power, rounds_of
 from greenup_runtime.errors import UsageFault
-from greenup_runtime.trial import MeterFacts, Trial
+from greenup_runtime.trial import Trial
 
 MIXED = "meters differ"
 
@@ -62,20 +63,23 @@ def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _check_ids(trials: Sequence[Trial]) -> None:
-    """Raises UsageFault where a trial would be compared with itself: that is no second measurement."""
+    """Raises UsageFault where a trial would be compared with itself: that is no second measurement.
+
+    A copy with an external meter's energy has the rounds of the trial that it was made of.
+    """
     for place, trial in enumerate(trials):
-        if trial.id in {other.id for other in trials[:place]}:
+        if measured_as(trial) in {measured_as(other) for other in trials[:place]}:
             raise UsageFault(
-                f"trial {trial.id} was given twice; its rounds are no second measurement",
-                "name each trial once; one trial alone is compared within itself",
+                f"trial {measured_as(trial)} was given twice; its rounds are no second measurement",
+                "name each trial once, with one meter's record; one trial alone is compared within itself",
             )
 
 
 def _check_meters(trials: Sequence[Trial], mix_meters: bool) -> bool:
     """Whether meters or scopes differ. Raises UsageFault where they do and may not."""
-    kinds = {_kind(trial.meter): trial for trial in trials}
+    kinds = {_kind(trial): trial for trial in trials}
     if len(kinds) > 1 and not mix_meters:
-        said = "; ".join(f"{_said(trial.meter)} in {trial.id}" for trial in kinds.values())
+        said = "; ".join(f"{_said(trial)} in {trial.id}" for trial in kinds.values())
         raise UsageFault(
             f"the trials were metered in different ways: {said}",
             "joules of different scopes differ in kind; --mix-meters compares them all the same, and says so",
@@ -83,12 +87,21 @@ def _check_meters(trials: Sequence[Trial], mix_meters: bool) -> bool:
     return len(kinds) > 1
 
 
-def _kind(meter: MeterFacts | None) -> tuple[object, ...]:
-    return () if meter is None else (meter.name, meter.scope, meter.rails, meter.estimated, meter.simulated)
+def _kind(trial: Trial) -> tuple[object, ...]:
+    """What must be equal for two trials' joules to be of one kind; external meters differ by their columns."""
+    meter = trial.meter
+    if meter is None:
+        return ()
+    columns = tuple(trial.facts.get("external", {}).get("columns", {}).items())
+    return (meter.name, meter.scope, meter.rails, meter.estimated, meter.simulated, columns)
 
 
-def _said(meter: MeterFacts | None) -> str:
-    return "no meter" if meter is None else f"{meter.name} ({meter.scope})"
+def _said(trial: Trial) -> str:
+    meter = trial.meter
+    if meter is None:
+        return "no meter"
+    columns = ", ".join(trial.facts.get("external", {}).get("columns", {}))
+    return f"{meter.name} ({meter.scope}{f'; {columns}' if columns else ''})"
 
 
 def _against(first: Trial, baseline: str, trial: Trial, name: str, own: Comparison) -> Comparison:

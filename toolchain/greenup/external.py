@@ -40,8 +40,11 @@ class Alignment:
     correlation: tuple[float, float]
 
 
-def apply(trial: Trial, path: Path) -> Trial:
-    """The trial with the CSV's readings as its meter. Raises UsageFault or DataFault where that cannot be."""
+def apply(trial: Trial, path: Path, live: dict[str, Any] | None = None) -> Trial:
+    """The trial with the CSV's readings as its meter. Raises UsageFault or DataFault where that cannot be.
+
+    `live` says of readings that were stamped as they came in where they came from (`source`), and how many.
+    """
     pattern = trial.facts.get("pattern")
     if not pattern or not {"head", "tail"} <= pattern.keys():
         raise UsageFault(
@@ -53,11 +56,12 @@ def apply(trial: Trial, path: Path) -> Trial:
     power = _as_power(samples) if record.kind == "counter" else samples
     found = align(power, pattern)
     update_s = float(np.median(np.diff(samples[:, 0])))
+    origin_name = live["source"] if live else path.name
     facts = MeterFacts(
         name="external",
         kind=record.kind,
         scope="supply",
-        source=f"{path.name} ({record.said()}), aligned by load pattern to ± {1e3 * found.error_s:.2g} ms",
+        source=f"{origin_name} ({record.said()}), aligned by load pattern to ± {1e3 * found.error_s:.2g} ms",
         update_s=update_s * (1 + found.drift),
         resolution=_step(samples[:, 1]) if record.kind == "power" else 0.0,
         lag_s=update_s,
@@ -65,17 +69,24 @@ def apply(trial: Trial, path: Path) -> Trial:
     )
     times = found.offset_s + (1 + found.drift) * samples[:, 0]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    origin = {"file": path.name, "sha256": digest, "columns": record.columns}
+    origin = {"trial": measured_as(trial), "file": path.name, "sha256": digest, "columns": record.columns}
+    if live:
+        origin["live"] = live
     return replace(
         trial,
         # Part of the digest, so that another record of the same trial does not take this one's place.
-        id=f"{trial.id}-external-{digest[:8]}",
+        id=f"{measured_as(trial)}-external-{digest[:8]}",
         meter=facts,
         meter_reason=None,
         trace=np.column_stack([times, samples[:, 1]]),
         bursts=tuple(replace(burst, meter_fault=None) for burst in trial.bursts),
         facts={**trial.facts, "external": {**origin, **asdict(found)}},
     )
+
+
+def measured_as(trial: Trial) -> str:
+    """The id under which a trial's rounds were run: a copy with an external meter's energy names its origin."""
+    return str(trial.facts.get("external", {}).get("trial", trial.id))
 
 
 def align(power: FloatArray, pattern: dict[str, Any]) -> Alignment:

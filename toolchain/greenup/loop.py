@@ -182,10 +182,10 @@ def open_trial(folder: Path) -> tuple[Bundle, Trial]:
     return parse(manifest, folder), trials.load(folder)
 
 
-def with_external(folder: Path, record: Path) -> Path:
+def with_external(folder: Path, record: Path, live: dict[str, Any] | None = None) -> Path:
     """A copy of a trial, beside it, whose meter is an external one's CSV; returns the copy's folder."""
     bundle, trial = open_trial(folder)
-    metered = external.apply(trial, record)
+    metered = external.apply(trial, record, live)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / metered.id
         copy.mkdir()
@@ -240,7 +240,8 @@ def _earlier(folder: Path, request: dict[str, Any], device_id: str) -> Path | No
         except GreenupError:
             continue
         same = (trial.bundle, trial.device_id) == (request["bundle"], device_id)
-        if same and trial.facts["plan"] == request["plan"]:
+        # A copy with an external meter's energy answers another question than the one that is asked.
+        if same and trial.facts["plan"] == request["plan"] and "external" not in trial.facts:
             return path
     return None
 

@@ -8,6 +8,7 @@ unit that is not known, since a guess would be wrong by a factor of a thousand.
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,10 +58,11 @@ _NEUTRAL = re.compile(
     r"|used|consumption|in|out|input|output|bus|usb|load|supply|measured|value|reading",
     re.IGNORECASE,
 )
-_FORM = (
-    "a header, a time column (s or ISO), and power (W), energy (J) or voltage (V) and current (A); "
-    "another unit stands in the header, as in power_mW or Power [mW]"
+VALUES = (
+    "power (W), energy (J) or voltage (V) and current (A); another unit stands in the header, as in power_mW or "
+    "Power [mW]"
 )
+_FORM = f"a header, a time column (s or ISO), and {VALUES}"
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,43 @@ def read(path: Path) -> Record:
     return record
 
 
+def check_header(header: Sequence[str]) -> None:
+    """Whether a meter's columns hold an energy or a power. Raises DataFault where not, or for an unknown unit."""
+    try:
+        for column in _value_columns(header):
+            column.known()
+    except ValueError as error:
+        said = ", ".join(header)
+        raise DataFault(f"the columns {said!r} are not a meter's: {error}", f"it needs {VALUES}") from error
+
+
+def usable(header: Sequence[str], row: Sequence[str]) -> bool:
+    """Whether a row of as many fields holds numbers where the header says that energy or power stands."""
+    return all(number(row[column.place]) is not None for column in _value_columns(header))
+
+
+def number(text: str) -> float | None:
+    """A finite number with a point or a comma, or None."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def _record(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Record:
     time = _need(header, "time")
     times, time_unit = _times(rows, time)
-    columns = [found] if (found := _find(header, "power") or _find(header, "energy")) else []
-    columns = columns or [_need(header, "voltage"), _need(header, "current")]
+    columns = _value_columns(header)
     values = np.prod([_numbers(rows, column) for column in columns], axis=0)
     units = {time.header: time_unit, **{column.header: column.known() for column in columns}}
     kind: Literal["power", "counter"] = "counter" if columns[0].quantity == "energy" else "power"
     return Record(np.column_stack([times, values]), kind, units)
+
+
+def _value_columns(header: Sequence[str]) -> list[_Column]:
+    found = _find(header, "power") or _find(header, "energy")
+    return [found] if found else [_need(header, "voltage"), _need(header, "current")]
 
 
 def _find(header: Sequence[str], quantity: str) -> _Column | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from greenup.choose import choose
 from greenup.gpsup import Comparison, compare
+from greenup.overhead import overhead
 from greenup.paced import paced_figures
 from greenup.result import Accuracy, DatasetFacts, Judgement, Result, VariantResult
 from greenup_runtime.bundle import Bundle
@@ -91,6 +92,7 @@ def _conditions(trial: Trial, bundle: Bundle) -> dict[str, Any]:
     meter = asdict(trial.meter) if trial.meter else {"name": None, "reason": trial.meter_reason}
     input_facts = bundle.manifest["input"]
     window = {"input": f"{input_facts['channels']} × {input_facts['length']}, {input_facts['normalize']}"}
-    # The played pattern is raw data, in the trial's own files.
-    facts = {name: value for name, value in trial.facts.items() if name != "pattern"}
-    return {"started_at": trial.started_at, "meter": meter, **window, **facts}
+    # The played pattern and the empty bursts are raw data, in the trial's own files.
+    raw = {"pattern", "empty", "overhead_s"}
+    facts = {name: value for name, value in trial.facts.items() if name not in raw}
+    return {"started_at": trial.started_at, "meter": meter, "overhead": overhead(trial), **window, **facts}

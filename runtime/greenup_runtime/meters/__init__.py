@@ -89,12 +89,13 @@ def names() -> tuple[str, ...]:
     return (*SENSORS, *(name for name in _own_meters() if name not in METERS), "estimate")
 
 
-def survey(options: MeterOptions, watch_s: float = 0.0) -> list[surveying.Row]:
+def survey(options: MeterOptions, watch_s: float = 0.0, only: str | None = None) -> list[surveying.Row]:
     """One row per meter this device could have: its facts and readings, or the reason why it cannot be used.
 
-    With `watch_s` each usable meter is also read for so long: `effective_hz`, `noise_w` and `idle_w`.
+    With `watch_s` each usable meter is also read for so long: `effective_hz`, `noise_w` and `idle_w`. `only` asks
+    for one meter, by `name` or `name:argument`.
     """
-    return surveying.rows(names(), open_named, options, watch_s)
+    return surveying.rows(names() if only is None else (only,), open_named, options, watch_s)
 
 
 def _must_open(request: str, options: MeterOptions) -> Meter:

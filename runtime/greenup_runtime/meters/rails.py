@@ -19,8 +19,9 @@ class RailsMeter:
     """Watts now, summed over `facts.rails`; `shown` may name more, which `read_rails` shows only.
 
     `read_named` gives the watts of the rails it is asked for. A sensor without a ready flag repeats its last
-    value until the next conversion: the same values again within `facts.update_s` raise StaleReading. With
-    `has_ready_flag` it is `read_named` that does so.
+    value until the next conversion: the same values again within half of `facts.update_s` raise StaleReading.
+    After a whole one they are new and happen to be the same; to drop those would favour power that changes. With
+    `has_ready_flag` it is `read_named` that raises.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class RailsMeter:
         now_s = self._clock.now()
         if not self._has_ready_flag and self._last is not None:
             last_s, last = self._last
-            if values == last and now_s - last_s < self.facts.update_s:
+            if values == last and now_s - last_s < self.facts.update_s / 2:
                 raise StaleReading(f"{self.facts.name} has no new value yet")
         self._last = (now_s, values)
         return plausible(self.facts.name, sum(values.values()))

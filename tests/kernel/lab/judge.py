@@ -20,12 +20,13 @@ from lab import ledger
 
 @dataclass(frozen=True)
 class Compared:
-    """A meter's joules in a window, the true ones, and how many samples or updates there were."""
+    """A meter's joules in a window, the true ones, how many updates there were, whether the interval held."""
 
     metered_j: float
     true_j: float
     updates: float
     facts: MeterFacts
+    inside: bool
 
     @property
     def error(self) -> float:
@@ -39,8 +40,26 @@ def profile(outcome: dict[str, Any]) -> Compared:
     start_s, end_s = outcome["start_s"], outcome["end_s"]
     found = window_energy(ledger.pairs(outcome["trace"]), facts, start_s, end_s, steady=False)
     assert found.energy_j is not None, found.reason
+    assert found.low_j is not None
+    assert found.high_j is not None
     true_j = ledger.energy_j(ledger.pairs(outcome["ledger"]), start_s, end_s)
-    return Compared(found.energy_j, true_j, found.updates, facts)
+    return Compared(found.energy_j, true_j, found.updates, facts, found.low_j <= true_j <= found.high_j)
+
+
+def windows(outcome: dict[str, Any], count: int = 100) -> list[bool]:
+    """For windows anywhere in a profile, of 20 updates or more: whether the truth lies in the stated interval."""
+    facts = MeterFacts.from_json(outcome["facts"])
+    trace, truth = ledger.pairs(outcome["trace"]), ledger.pairs(outcome["ledger"])
+    begin_s, end_s = outcome["start_s"], outcome["end_s"]
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(count):
+        length_s = rng.uniform(min(0.5, 25 * facts.update_s / (end_s - begin_s)), 0.9) * (end_s - begin_s)
+        start_s = rng.uniform(begin_s, end_s - length_s)
+        found = window_energy(trace, facts, start_s, start_s + length_s, steady=False)
+        if found.low_j is not None and found.high_j is not None:
+            held.append(found.low_j <= ledger.energy_j(truth, start_s, start_s + length_s) <= found.high_j)
+    return held
 
 
 def fetched(outcome: dict[str, Any], folder: Path) -> Trial:
@@ -57,9 +76,10 @@ def bursts(trial: Trial, outcome: dict[str, Any]) -> list[Compared]:
     found = []
     for burst in trial.bursts:
         energy = burst_energy(trial, burst)
-        if energy.energy_j is not None:
+        if energy.energy_j is not None and energy.low_j is not None and energy.high_j is not None:
             true_j = ledger.energy_j(truth, burst.start_s, burst.end_s)
-            found.append(Compared(energy.energy_j, true_j, energy.updates, trial.meter))
+            inside = energy.low_j <= true_j <= energy.high_j
+            found.append(Compared(energy.energy_j, true_j, energy.updates, trial.meter, inside))
     return found
 
 

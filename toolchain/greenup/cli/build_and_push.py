@@ -39,11 +39,13 @@ def command(
     from greenup import loop
     from greenup import recipe as recipes
     from greenup.cli import context, present, progress
+    from greenup.devices.metering import check_meter
 
     loaded = recipes.load(recipe, seed)
     with progress.shown(quiet) as report:
         target = out or context.default_out(loaded.name)
         session = context.session(device, target, report, allow_unsigned=allow_unsigned)
+        check_meter(session.device, meter)
         loop.build(session, loaded, data_dir)
         trial = loop.measure(session, loaded.trial, meter, loaded.seed, again=remeasure)
         result = loop.conclude(session, trial)

@@ -58,6 +58,7 @@ def command(
     """
     from greenup import recipe as recipes
     from greenup.cli import context, present, progress
+    from greenup.devices.metering import check_meter
     from greenup.tune import Settings, tune
 
     loaded = recipes.load(recipe, seed)
@@ -65,6 +66,7 @@ def command(
     with progress.shown(quiet) as report:
         target = out or context.default_out(loaded.name)
         session = context.session(device, target, report, allow_unsigned=allow_unsigned)
+        check_meter(session.device, meter)
         result = tune(session, loaded, settings, data_dir)
     present.result(result, as_json)
     if result.chosen == BASELINE:

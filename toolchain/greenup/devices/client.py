@@ -37,9 +37,15 @@ class RunnerClient:
         """What serves there now."""
         return self._json(["status"])
 
-    def meters(self, settings: dict[str, Any] | None = None, watch_s: float = 0.0) -> list[dict[str, Any]]:
-        """The device's meters, each with a reading or a reason; with `watch_s` also rate, noise and idle power."""
+    def meters(
+        self, settings: dict[str, Any] | None = None, watch_s: float = 0.0, only: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The device's meters, each with a reading or a reason; with `watch_s` also rate, noise and idle power.
+
+        `only` asks for one, written as in `--meter`.
+        """
         watch = ["--watch-s", str(watch_s), "--settings", json.dumps(settings or {})]
+        watch += [] if only is None else ["--only", only]
         rows: list[dict[str, Any]] = self._json(["meters", *watch])["meters"]
         return rows
 

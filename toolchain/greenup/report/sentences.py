@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenup.report.figures import PERCENT, Unit, count, percent, ratio, show
+from greenup.report.figures import PERCENT, Unit, common_unit, count, percent, ratio, show
 from greenup.result import Interval, Paced, Result, VariantResult
 from greenup_runtime.bundle import BASELINE
 
@@ -53,6 +53,20 @@ def meter(result: Result) -> str:
         return f"none ({facts['reason']})" if facts.get("reason") else "none"
     marks = [mark for mark in ("estimated", "simulated") if facts.get(mark)]
     return ", ".join([f"{facts['name']} ({facts['source']})", f"{facts['scope']} scope", *marks])
+
+
+def overhead(result: Result) -> str:
+    """What the runner's own loop takes of each inference; an empty text where nothing was measured."""
+    facts = result.conditions.get("overhead") or {}
+    if facts.get("call_s") is None:
+        return ""
+    if facts["gross_j"] is None:
+        joules = f"; no joules: {facts['reason']}"
+    else:
+        each = Interval(**facts["gross_j"])
+        unit = common_unit("J", [each.value])
+        joules = f" and {show(each, unit).joined()} {unit.name}"
+    return f"{1e6 * facts['call_s']:.2g} µs{joules} of each inference are the runner's own; nothing is subtracted"
 
 
 def no_greenup(result: Result) -> str:

@@ -130,6 +130,7 @@ def _lines(result: Result) -> list[tuple[str, str]]:
         ("data", sentences.data(result)),
         ("device", f"{result.device}, {measured}"),
         ("meter", sentences.meter(result) if result.trial else ""),
+        ("overhead", sentences.overhead(result)),
         ("bundle", sentences.bundle(result)),
         ("report", result.report or ""),
     ]
