@@ -102,7 +102,7 @@ def killed_runs(
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
 ) -> Iterator[tuple[Path, Point, Run]]:
-    """For each point of a command: a fresh folder below `base`, made by `prepare`, in which a run was killed there.
+    """For each point of a command: a fresh folder below `base`, made by `prepare`, where a run was killed.
 
     Each point is visited before the call and in its middle. `every` thins: with 3, every third point, and always
     the first and the last.
