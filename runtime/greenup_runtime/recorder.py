@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The id of an inference's record, and its energy in joules where a counter gave it at once.
 
     `method` is `pending` where energy is known only when the period is over, `none` (with `reason`) where no meter

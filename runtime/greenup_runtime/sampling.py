@@ -10,8 +10,10 @@ its own rate. What it has not renewed is skipped and counted; a meter that went 
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -29,6 +31,7 @@ COUNTER_BEAT_S = 5.0
 # Ticks shorter than the first need no waiting for, ticks longer than the second would cost too much of it.
 _TICK_S = (1e-4, 1.0)
 _REOPEN_S = 0.5
+_KEPT_GAPS = 100
 Reopen = Callable[[], Meter]
 
 
@@ -87,6 +90,22 @@ class Sampler:
         """All samples so far, with the shape [samples, 2]: seconds, and joules or watts."""
         with self._lock:
             return np.column_stack([np.array(self._times), np.array(self._values)])
+
+    def cut(self, before_s: float) -> None:
+        """Forget samples of before an instant, all but the last of them: a trace that never ends stays small."""
+        with self._lock:
+            first = max(0, bisect_left(self._times, before_s) - 1)
+            # A counter that is opened again goes on from the last value that was read.
+            while first > 0 and not any(map(math.isfinite, self._values[first:])):
+                first -= 1
+            del self._times[:first]
+            del self._values[:first]
+            del self._gaps[:-_KEPT_GAPS]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the meter could not be read when it was last tried."""
+        return self._lost_s is not None
 
     def facts(self) -> dict[str, Any]:
         """What happened while sampling: readings, stale ones skipped, faults by message, gaps in seconds."""
