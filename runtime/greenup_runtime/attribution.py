@@ -26,6 +26,8 @@ COUNTER_TICKS = 50
 TRACE_UPDATES = 20
 # Idle power is read from stretches without a request that hold so many updates.
 IDLE_UPDATES = 5
+# The longest of them say enough; a busy second may hold thousands.
+_MOST_GAPS = 32
 METHODS = ("none", "counter", "trace", "apportioned")
 OUTSIDE = "the request lies outside the metered period"
 _LEAST = {"counter": COUNTER_TICKS, "trace": TRACE_UPDATES}
@@ -138,7 +140,7 @@ def share_out(
 def busy_seconds(requests: Sequence[Span] | FloatArray, period: Span) -> FloatArray:
     """Each request's own time in seconds: where several run at once, each has its part of it."""
     spans = np.clip(_columns(requests), *period)
-    edges = np.unique(spans)
+    edges = np.sort(spans, axis=None)
     middles, lengths_s = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     starts, ends = np.sort(spans[:, 0]), np.sort(spans[:, 1])
     at_once = np.searchsorted(starts, middles, side="right") - np.searchsorted(ends, middles, side="right")
@@ -152,11 +154,18 @@ def idle_power_w(trace: FloatArray, meter: MeterFacts, spans: FloatArray, period
     """Mean power in the stretches of a period without a request; None where no stretch is long enough."""
     energy_j = length_s = 0.0
     shortest_s = (IDLE_UPDATES + 1) * meter.update_s + meter.lag_s
-    for start_s, end_s in _gaps(spans, period, shortest_s):
-        window = window_energy(trace, meter, start_s, end_s)
+    gaps = _gaps(spans, period)
+    lengths_s = gaps[:, 1] - gaps[:, 0]
+    usable = lengths_s >= max(shortest_s, 1e-12)
+    if meter.kind == "counter":
+        # Interpolation over the work around a gap would take its power for that of idle.
+        usable &= _read_at_edges(trace, meter, gaps)
+    longest = np.flatnonzero(usable)
+    for index in longest[np.argsort(-lengths_s[longest])][:_MOST_GAPS]:
+        window = window_energy(trace, meter, float(gaps[index, 0]), float(gaps[index, 1]))
         if window.energy_j is not None:
             energy_j += window.energy_j
-            length_s += end_s - start_s
+            length_s += float(lengths_s[index])
     return energy_j / length_s if length_s > 0 else None
 
 
@@ -238,10 +247,14 @@ def _long_enough(trace: FloatArray, meter: MeterFacts, spans: FloatArray, weight
     if meter.kind == "power":
         readings = np.searchsorted(trace[:, 0], ends, side="right") - np.searchsorted(trace[:, 0], starts)
         return np.asarray(alone & (readings >= TRACE_UPDATES))
-    # A counter must have been read close enough to both edges: a tick's worth of the request.
-    allowed_s = np.maximum(2 * meter.update_s, lengths_s / COUNTER_TICKS)
-    near = (_nearest_s(trace[:, 0], starts) <= allowed_s) & (_nearest_s(trace[:, 0], ends) <= allowed_s)
-    return np.asarray(alone & near & (lengths_s >= COUNTER_TICKS * meter.update_s))
+    return np.asarray(alone & _read_at_edges(trace, meter, spans) & (lengths_s >= COUNTER_TICKS * meter.update_s))
+
+
+def _read_at_edges(trace: FloatArray, meter: MeterFacts, spans: FloatArray) -> BoolArray:
+    """Where a counter was read close enough to both edges: a tick's worth of the window between them."""
+    allowed_s = np.maximum(2 * meter.update_s, (spans[:, 1] - spans[:, 0]) / COUNTER_TICKS)
+    starts_s, ends_s = (_nearest_s(trace[:, 0], spans[:, edge]) for edge in (0, 1))
+    return np.asarray((starts_s <= allowed_s) & (ends_s <= allowed_s))
 
 
 def _nearest_s(times: FloatArray, at_s: FloatArray) -> FloatArray:
@@ -251,12 +264,12 @@ def _nearest_s(times: FloatArray, at_s: FloatArray) -> FloatArray:
     return np.asarray(np.minimum(before_s, np.abs(times[np.minimum(after, times.size - 1)] - at_s)))
 
 
-def _gaps(spans: FloatArray, period: Span, shortest_s: float) -> list[Span]:
-    """The stretches of a period in which no request ran, those long enough."""
+def _gaps(spans: FloatArray, period: Span) -> FloatArray:
+    """The stretches of a period in which no request ran, with the shape [gaps, 2]."""
     order = np.argsort(spans[:, 0])
     starts = np.append(spans[order, 0], period[1]).clip(*period)
     until = np.maximum.accumulate(np.insert(spans[order, 1], 0, period[0])).clip(*period)
-    return [(float(until[i]), float(starts[i])) for i in np.flatnonzero(starts - until >= max(shortest_s, 1e-12))]
+    return np.column_stack([until, starts])[starts > until]
 
 
 def _pick(by_time: BoolArray, shared: FloatArray, alone: FloatArray, none: BoolArray) -> FloatArray:
