@@ -229,7 +229,7 @@ def logging(folder: Path, meter: str, arguments: argparse.Namespace) -> dict[str
             latencies[with_records].append(seen)
             if live is not None:
                 live.close()
-                assert live.facts()["lost"] == 0
+                assert live.facts()["records_lost_total"] == 0
         ratios.append(rates[True] / rates[False])
     logs = np.log(ratios)
     half = t95(len(logs) - 1) * float(logs.std(ddof=1)) / len(logs) ** 0.5

@@ -118,8 +118,9 @@ def test_records_and_idle_are_what_the_meter_saw(tmp_path: Path, meter: Callable
     low_j, high_j = sum(row["metered_low_j"] for row in idle), sum(row["metered_high_j"] for row in idle)
     assert low_j <= IDLE_W * bench.clock.now() + ACTIVE_W * bench.clock.cpu() <= high_j
     facts = bench.book.facts()
-    assert sum(each["energy_j"] for each in facts["joules"]) + facts["idle_j"] == pytest.approx(parts_j, rel=1e-6)
-    assert facts["pending"] == 0
+    assert facts["served_joules_total"] + facts["idle_joules_total"] == pytest.approx(parts_j, rel=1e-6)
+    assert facts["served_joules_total"] == pytest.approx(sum(bench.book.joules().values()))
+    assert facts["records_pending"] == 0
 
 
 def test_a_request_across_an_edge_has_a_part_in_both_periods(tmp_path: Path) -> None:
@@ -301,8 +302,8 @@ def test_threads_that_serve_at_once_lose_no_record_and_no_joule(store: Store) ->
     parts_j, metered_j = total_j(rows)
     assert parts_j == pytest.approx(metered_j, rel=1e-6)
     facts = live.facts()
-    assert (facts["lost"], facts["pending"], facts["queued"]) == (0, 0, 0)
-    assert (facts["meter"]["state"], facts["meter"]["simulated"]) == ("ok", True)
+    assert (facts["records_lost_total"], facts["records_pending"], facts["records_queued"]) == (0, 0, 0)
+    assert (facts["meter_state"], facts["meter_simulated"]) == ("ok", True)
 
 
 def test_a_receipt_names_the_record_to_come(store: Store) -> None:

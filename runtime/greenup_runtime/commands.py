@@ -150,20 +150,6 @@ def energy_of(arguments: argparse.Namespace, _store: Store) -> Finished:
     return Finished(answer, answer["exit_code"], runs.sentence(answer))
 
 
-def records_since(arguments: argparse.Namespace, store: Store) -> Answer:
-    """Records after a sequence number, oldest first."""
-    with store.spool() as spool:
-        return {"spool": spool.uuid, "device": store.device_id, "records": spool.since(arguments.since)}
-
-
-def records_ack(arguments: argparse.Namespace, store: Store) -> Answer:
-    """Forget records that the host has stored durably."""
-    with store.spool() as spool:
-        if spool.uuid != arguments.spool:
-            raise UsageFault("the acknowledgement is for another spool than this device's")
-        return {"forgotten": spool.acknowledge(arguments.seq)}
-
-
 def job_start(arguments: argparse.Namespace, store: Store) -> Answer:
     """Begin the measurement whose request (JSON) is on stdin."""
     from greenup_runtime import jobs, trials

@@ -80,16 +80,17 @@ class Book:
         self._settle(lambda edge_s: True, last=True)
         self._keeper.close()
 
+    def joules(self) -> dict[tuple[str, str], float]:
+        """Joules so far by bundle and variant."""
+        return dict(self._joules)
+
     def facts(self) -> dict[str, Any]:
-        """Joules so far by variant, of idle, and unassigned; requests whose energy is not settled yet."""
-        joules = [
-            {"bundle": key[0], "variant": key[1], "energy_j": sum_j} for key, sum_j in list(self._joules.items())
-        ]
+        """Joules so far of requests, of idle, and unassigned; requests whose energy is not settled yet."""
         return {
-            "joules": joules,
-            "idle_j": self._idle_j,
-            "unassigned_j": self._unassigned_j,
-            "pending": len(self._ledger),
+            "served_joules_total": sum(self.joules().values()),
+            "idle_joules_total": self._idle_j,
+            "unassigned_joules_total": self._unassigned_j,
+            "records_pending": len(self._ledger),
         }
 
     def _take(self, served: Sequence[Served], missed: int) -> None:

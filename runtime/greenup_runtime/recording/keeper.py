@@ -57,7 +57,12 @@ class Keeper:
 
     def facts(self) -> dict[str, Any]:
         """Depth of the spool, records dropped and lost so far, and why the spool cannot be written, if so."""
-        return {"depth": self.depth, "dropped": self.dropped, "lost": self.lost, "fault": self.fault}
+        return {
+            "spool_records": self.depth,
+            "records_dropped_total": self.dropped,
+            "records_lost_total": self.lost,
+            "spool_fault": self.fault,
+        }
 
     def close(self) -> None:
         """Give the spool back."""

@@ -65,20 +65,26 @@ class LiveRecorder:
         return _ONE_OF_MANY
 
     def facts(self) -> dict[str, Any]:
-        """For `/metrics`: `depth`, `dropped`, `lost`, `fault`; `joules`, `idle_j`, `pending`; `meter`; `alive`."""
+        """For `/metrics`, flat: what the spool holds, joules so far, and how the meter fares."""
         meter = self._meter
         state = "none" if meter is None else "lost" if self._sampler.lost else "ok"
-        described: dict[str, Any] = {"state": state, "reason": self._reason, **self._sampler.facts()}
-        if meter is not None:
-            described |= {"name": meter.name, "kind": meter.kind, "scope": meter.scope, "source": meter.source}
-            described |= {"estimated": meter.estimated, "simulated": meter.simulated}
         return {
             **self._keeper.facts(),
             **self._book.facts(),
-            "queued": len(self._queue),
-            "meter": described,
-            "alive": self._thread.is_alive(),
+            "records_queued": len(self._queue),
+            "recorder_up": self._thread.is_alive(),
+            "meter_up": state == "ok",
+            "meter_state": state,
+            "meter_name": meter.name if meter else None,
+            "meter_scope": meter.scope if meter else None,
+            "meter_reason": self._reason,
+            "meter_simulated": meter.simulated if meter else None,
+            "meter_estimated": meter.estimated if meter else None,
         }
+
+    def joules(self) -> dict[tuple[str, str], float]:
+        """Joules so far by bundle and variant."""
+        return self._book.joules()
 
     def close(self) -> None:
         """Settle and store what is still held, and give the meter back."""

@@ -102,14 +102,22 @@ class Spool:
 
         return self._change(store)
 
-    def acknowledge(self, seq: int) -> int:
+    def head(self) -> int:
+        """The highest number given out so far."""
+        return self._state().head
+
+    def acknowledge(self, seq: int, spool: str | None = None) -> int:
         """Forget records up to a number that the host has stored durably; returns how many went.
+
+        With `spool`, the uuid that the number belongs to, nothing goes if the spool has begun anew since.
 
         A number that was never given out means that this file was set back in time (a restored image, a disk that
         lied): the records that wait then get a new spool's name, or the host would take them for old ones.
         """
 
         def forget(db: sqlite3.Connection, state: State) -> int:
+            if spool not in {None, state.uuid}:
+                return 0
             if seq > state.head:
                 previous, state.uuid = state.uuid, uuid.uuid4().hex
                 state.add(db, database.event(self._device, event="set back", previous=previous, acknowledged=seq))
