@@ -13,7 +13,7 @@ data: a request without energy has `none` and a reason. The records and idle tog
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Attribution:
 class Parts:
     """The same for many requests, as columns with the shape [requests]; nan where there is no energy.
 
-    `method` counts in METHODS; `reason` is that of the whole period.
+    `method` counts in METHODS; `idle_w` is the mean power of idle where the period shows it.
     """
 
     energy_j: FloatArray
@@ -91,6 +91,7 @@ class Parts:
     method: IntArray
     idle: Share
     period: WindowEnergy
+    idle_w: float | None = None
 
     def share(self, index: int) -> Share:
         """One request's share."""
@@ -113,9 +114,17 @@ def attribute(
 
 
 def share_out(
-    trace: FloatArray, meter: MeterFacts | None, spans: FloatArray, period: Span, why_none: str = "no meter"
+    trace: FloatArray,
+    meter: MeterFacts | None,
+    spans: FloatArray,
+    period: Span,
+    why_none: str = "no meter",
+    idle_w: float | None = None,
 ) -> Parts:
-    """What `attribute` does, for requests as columns [requests, 2]: well under a microsecond each."""
+    """What `attribute` does, for requests as columns [requests, 2]: well under a microsecond each.
+
+    `idle_w` is the power of idle as it was seen last; it counts where this period shows none.
+    """
     if meter is None:
         return _without(len(spans), WindowEnergy(None, 0.0, why_none))
     whole = window_energy(trace, meter, *period, steady=False)
@@ -132,8 +141,9 @@ def share_out(
         alone[:] = False
         rest = _Rest(whole, whole.energy_j, float(weights_s.sum()), idle_s, None)
     else:
-        idle_w = idle_power_w(trace, meter, spans, period)
-        rest = _Rest(whole, left_j, float(weights_s[~alone].sum()), idle_s, idle_w)
+        seen_w = idle_power_w(trace, meter, spans, period)
+        rest = _Rest(whole, left_j, float(weights_s[~alone].sum()), idle_s, idle_w if seen_w is None else seen_w)
+        parts = replace(parts, idle_w=seen_w)
     return rest.share_out(parts, weights_s, alone)
 
 
@@ -194,7 +204,8 @@ class _Rest:
         part = np.where(by_time, weights_s / (self.busy_s or 1.0), 0.0)
         energy_j, low_j, high_j = self._interval(part * (self.left_j - self.idle_j), part)
         none = ~by_time & ~alone
-        return Parts(
+        return replace(
+            parts,
             energy_j=_pick(by_time, energy_j, parts.energy_j, none),
             low_j=_pick(by_time, low_j, parts.low_j, none),
             high_j=_pick(by_time, high_j, parts.high_j, none),

@@ -38,13 +38,17 @@ Reopen = Callable[[], Meter]
 class Sampler:
     """Samples of one meter on one clock; with no meter it only tells the time.
 
-    `reopen` opens the same meter again after it went away (a USB sensor, a driver that was loaded anew).
+    `reopen` opens the same meter again after it went away (a USB sensor, a driver that was loaded anew). `beat_s`
+    is how often a counter is read between edges.
     """
 
-    def __init__(self, meter: Meter | None, clock: Clock, reopen: Reopen | None = None) -> None:
+    def __init__(
+        self, meter: Meter | None, clock: Clock, reopen: Reopen | None = None, beat_s: float = COUNTER_BEAT_S
+    ) -> None:
         self._meter = meter
         self._clock = clock
         self._reopen = reopen
+        self._beat_s = beat_s
         self._times = array("d")
         self._values = array("d")
         self._base = 0.0
@@ -60,7 +64,7 @@ class Sampler:
     def __enter__(self) -> Sampler:
         if self._meter is not None:
             facts = self._meter.facts
-            period_s = facts.update_s if facts.kind == "power" else COUNTER_BEAT_S
+            period_s = facts.update_s if facts.kind == "power" else self._beat_s
             self._repeated = self._clock.repeat(period_s, self._beat)
         return self
 

@@ -26,6 +26,18 @@ from greenup_runtime.trial import MeterFacts
 IDLE_PERIOD_S = 60.0
 # A period holds at least so many of a meter's updates.
 _LEAST_UPDATES = 10
+# So often a counter is read in a period: idle shows between requests only if it is read there.
+_READINGS = 50
+
+
+def period_s(settings: RecordSettings, meter: MeterFacts | None) -> float:
+    """How long a period is with this meter."""
+    return max(settings.period_s, _LEAST_UPDATES * meter.update_s if meter else 0.0)
+
+
+def beat_s(settings: RecordSettings, meter: MeterFacts | None) -> float:
+    """How often a counter is read."""
+    return max(period_s(settings, meter) / _READINGS, meter.update_s if meter else 0.0)
 
 
 class Book:
@@ -42,7 +54,7 @@ class Book:
         keeper: Keeper,
     ) -> None:
         self.run = uuid.uuid4().hex[:16]
-        self.period_s = max(settings.period_s, _LEAST_UPDATES * meter.update_s if meter else 0.0)
+        self.period_s = period_s(settings, meter)
         self._form: Form = (
             Minutes() if settings.mode == "minute" else EachNth(settings.every if settings.mode == "every" else 1)
         )

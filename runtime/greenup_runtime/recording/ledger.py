@@ -48,6 +48,7 @@ class Ledger:
         self._open: Requests = of_served((), {})
         self._keys: dict[tuple[str, str], int] = {}
         self._reasons: dict[str, int] = {"": 0}
+        self._idle_w: float | None = None
         self.hold_s = hold_s
 
     def __len__(self) -> int:
@@ -78,7 +79,8 @@ class Ledger:
         now, later = self._open.pick(there), self._open.pick(~there)
         spans = np.clip(np.column_stack([now.began_s, now.ended_s]), *period)
         meter = self._meter if fault is None else None
-        parts = share_out(trace, meter, spans, period, fault or self._why_none)
+        parts = share_out(trace, meter, spans, period, fault or self._why_none, self._idle_w)
+        self._idle_w = self._idle_w if parts.idle_w is None else parts.idle_w
         late = now.fresh & (now.began_s < period[0])
         now.add(parts, spans[:, 1] - spans[:, 0], self._reason(parts.period.reason or OUTSIDE))
         if meter is not None:

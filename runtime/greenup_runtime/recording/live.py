@@ -12,7 +12,7 @@ from greenup_runtime import meters
 from greenup_runtime.clock import Clock, SystemClock
 from greenup_runtime.meters import Chosen, MeterOptions
 from greenup_runtime.recorder import NoRecorder, Receipt, Recorder
-from greenup_runtime.recording.book import Book
+from greenup_runtime.recording.book import Book, beat_s
 from greenup_runtime.recording.keeper import Keeper
 from greenup_runtime.recording.requests import Served
 from greenup_runtime.sampling import Reopen, Sampler
@@ -46,7 +46,7 @@ class LiveRecorder:
         self._meter = chosen.meter.facts if chosen.meter else None
         why_none = "; ".join(chosen.reasons) or "no meter here"
         self._keeper = Keeper(lambda: store.spool(bounds_of(settings)))
-        self._sampler = Sampler(chosen.meter, clock, reopen)
+        self._sampler = Sampler(chosen.meter, clock, reopen, beat_s(settings, self._meter))
         self._sampler.__enter__()
         self._book = Book(settings, store.device_id, self._sampler, self._meter, why_none, clock, self._keeper)
         self._prefix = f"{self._book.run}-"

@@ -11,7 +11,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ RECORD_SCHEMA = "greenup.record/2"
 LAYOUT = 2
 KEPT_DAMAGED = 3
 _BUSY_S = 30.0
+_LOG_PAGES = 256
 _TABLES = (
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), uuid TEXT NOT NULL, head INTEGER NOT NULL,"
     " tail INTEGER NOT NULL, bytes INTEGER NOT NULL, dropped INTEGER NOT NULL, clock_s REAL NOT NULL,"
@@ -107,7 +108,9 @@ def connect(file: Path) -> sqlite3.Connection:
     try:
         _write_ahead(db)
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA journal_size_limit=4194304")
+        # A small log stays allocated and is written again from its start: a full disk then still takes changes.
+        db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit={_LOG_PAGES * 4096}")
     except sqlite3.Error:
         db.close()
         raise
@@ -152,6 +155,12 @@ def prepare(db: sqlite3.Connection, path: Path, number: int, device: str, why: s
             _salvage(db, state, generation(path, number - 1), device, why)
         state.write(db)
         db.execute(f"PRAGMA user_version = {LAYOUT}")
+
+
+def reclaim(db: sqlite3.Connection) -> None:
+    """Move what the log holds into the file, so that the log's room can be used again, as far as that goes."""
+    with suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
 
 def blocks_after(db: sqlite3.Connection, seq: int) -> Iterator[tuple[int, Block]]:

@@ -175,7 +175,17 @@ class Spool:
                     state.write(db)
                 return result
 
-        return self._attempt(attempt)
+        return self._attempt(lambda: self._with_room(attempt))
+
+    def _with_room(self, attempt: Callable[[], Result]) -> Result:
+        """Where the disk is full, the log's own room may be enough."""
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if "full" not in str(error):
+                raise
+            database.reclaim(self._connection())
+            return attempt()
 
     def _attempt(self, work: Callable[[], Result]) -> Result:
         """Do the work; where the file turns out to be damaged, begin anew and do it again."""
@@ -200,6 +210,7 @@ class Spool:
                 self._disconnect()
             raise fault from error
         except OSError as error:
+            self._disconnect()
             raise SpoolFault(f"the spool cannot be written: {error.strerror}: {self._path.parent}") from error
 
     def _connection(self) -> sqlite3.Connection:
