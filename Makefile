@@ -50,6 +50,7 @@ bench: $(MARK)  ## the goals' tables: gains of compression, truth of joules, cos
 	$(BIN)/python benchmarks/compression.py
 	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/records.py
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache greenup-out
