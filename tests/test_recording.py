@@ -317,6 +317,30 @@ def test_a_receipt_names_the_record_to_come(store: Store) -> None:
     assert row["device"] == store.device_id
 
 
+def test_a_long_request_that_ran_alone_knows_its_energy_at_once(store: Store) -> None:
+    live = recorder(store)
+    receipts = []
+    for seconds in (0.02, 0.04, 0.04):
+        began_s = live.began()
+        while time.perf_counter() - began_s < seconds:
+            sum(range(500))
+        receipts.append(live.served("bundle", "int8", began_s, time.perf_counter(), 1))
+    first, other = live.began(), live.began()
+    shared = [live.served("bundle", "int8", began_s, time.perf_counter(), 1) for began_s in (first, other)]
+    live.began()
+    live.gave_up()
+    live.close()
+    # Only after the first one it is known that requests are long here.
+    assert [receipt.method for receipt in receipts] == ["pending", "counter", "counter"]
+    assert [receipt.method for receipt in shared] == ["pending", "pending"]
+    with store.spool() as spool:
+        rows = {row["id"]: row for row in spool.since(0)}
+    for receipt in receipts[1:]:
+        row = rows[receipt.id]
+        assert receipt.energy_j is not None
+        assert row["energy_j"] == pytest.approx(receipt.energy_j, rel=0.2)
+
+
 def test_recording_can_be_off_or_without_a_meter(store: Store) -> None:
     assert isinstance(recording.open_recorder(RecordSettings(mode="off"), store), NoRecorder)
     bare = recording.open_recorder(RecordSettings(meter="none"), store)

@@ -95,6 +95,11 @@ class Sampler:
         with self._lock:
             return np.column_stack([np.array(self._times), np.array(self._values)])
 
+    def mark(self) -> float | None:
+        """Read the meter once, now; its value stays in the trace. None where it cannot be read."""
+        with self._lock:
+            return None if self._sample() else self._values[-1]
+
     def cut(self, before_s: float) -> None:
         """Forget samples of before an instant, all but the last of them: a trace that never ends stays small."""
         with self._lock:

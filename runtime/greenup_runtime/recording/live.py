@@ -12,6 +12,7 @@ from greenup_runtime import meters
 from greenup_runtime.clock import Clock, SystemClock
 from greenup_runtime.meters import Chosen, MeterOptions
 from greenup_runtime.recorder import NoRecorder, Receipt, Recorder
+from greenup_runtime.recording.at_once import AtOnce
 from greenup_runtime.recording.book import Book, beat_s
 from greenup_runtime.recording.keeper import Keeper
 from greenup_runtime.recording.requests import Served
@@ -49,6 +50,8 @@ class LiveRecorder:
         self._sampler = Sampler(chosen.meter, clock, reopen, beat_s(settings, self._meter))
         self._sampler.__enter__()
         self._book = Book(settings, store.device_id, self._sampler, self._meter, why_none, clock, self._keeper)
+        self._at_once = AtOnce(self._sampler, self._meter, clock)
+        self._told = False
         self._prefix = f"{self._book.run}-"
         self._method = "pending" if self._meter else "none"
         self._reason = None if self._meter else why_none
@@ -56,13 +59,25 @@ class LiveRecorder:
         self._thread = threading.Thread(target=self._run, name="greenup-recorder", daemon=True)
         self._thread.start()
 
+    def began(self) -> float:
+        """A request begins; the time of the monotonic clock, in seconds."""
+        self._told = True
+        return self._at_once.began()
+
+    def gave_up(self) -> None:
+        """A request that had begun will not be served."""
+        self._at_once.ended(0.0)
+
     def served(self, bundle: str, variant: str, began_s: float, ended_s: float, windows: int) -> Receipt:
         """One request of so many windows was answered between two times of the monotonic clock, in seconds."""
         number = next(self._numbers)
         self._queue.append((bundle, variant, began_s, ended_s, windows, number))
-        if self._every == 1 or (self._every and number % self._every == 0):
-            return Receipt(f"{self._prefix}{number}", self._method, None, self._reason)
-        return _ONE_OF_MANY
+        energy_j = self._at_once.ended(ended_s - began_s) if self._told else None
+        if not (self._every == 1 or (self._every and number % self._every == 0)):
+            return _ONE_OF_MANY
+        if energy_j is not None:
+            return Receipt(f"{self._prefix}{number}", "counter", energy_j)
+        return Receipt(f"{self._prefix}{number}", self._method, None, self._reason)
 
     def facts(self) -> dict[str, Any]:
         """For `/metrics`, flat: what the spool holds, joules so far, and how the meter fares."""
