@@ -233,6 +233,27 @@ def test_an_idle_device_writes_one_record_a_minute(tmp_path: Path) -> None:
     assert all(row["energy_j"] == pytest.approx(IDLE_W * row["period_s"], rel=1e-3) for row in rows)
 
 
+@pytest.mark.parametrize("meter", [counter, PowerMeter])
+def test_a_long_pause_ends_shortly_before_the_next_request(
+    tmp_path: Path, meter: Callable[[FakeClock], Meter]
+) -> None:
+    bench = Bench(tmp_path, meter)
+    for _ in range(300):
+        bench.clock.sleep(0.1)
+        bench.book.turn([])
+    bench.book.turn([bench.request(0.02)])
+    bench.clock.sleep(3.0)
+    bench.book.finish([])
+    pause, busy, *_ = bench.rows("idle")
+    assert (pause["requests"], busy["requests"]) == (0, 1)
+    assert 25 <= pause["period_s"] < 30
+    assert busy["period_s"] < 7
+    (row,) = bench.rows("inference")
+    assert row["energy_j"] == pytest.approx(0.02 * (IDLE_W + ACTIVE_W), rel=0.5)
+    parts_j, metered_j = total_j(bench.rows())
+    assert parts_j == pytest.approx(metered_j, rel=1e-6)
+
+
 def test_every_nth_record_stands_for_n(tmp_path: Path) -> None:
     bench = Bench(tmp_path, counter, mode="every", every=10)
     bench.book.turn([bench.request(0.001) for _ in range(95)])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -99,6 +99,14 @@ class Sampler:
         """Read the meter once, now; its value stays in the trace. None where it cannot be read."""
         with self._lock:
             return None if self._sample() else self._values[-1]
+
+    def before(self, at_s: float) -> float:
+        """An instant, the given one or earlier, at which energy so far is known best: a counter's last reading."""
+        if self._meter is None or self._meter.facts.kind == "power":
+            return at_s
+        with self._lock:
+            place = bisect_right(self._times, at_s)
+            return self._times[place - 1] if place else at_s
 
     def cut(self, before_s: float) -> None:
         """Forget samples of before an instant, all but the last of them: a trace that never ends stays small."""

@@ -107,9 +107,17 @@ class Book:
 
     def _take(self, served: Sequence[Served], missed: int) -> None:
         self._ledger.add(served)
+        if served and not self._busy:
+            self._end_idle(min(each[2] for each in served))
         self._busy = self._busy or bool(served)
         if missed:
             self._keeper.miss(missed, "the recorder could not keep up")
+
+    def _end_idle(self, began_s: float) -> None:
+        """A long idle period ends shortly before the first request: in its noise a short request would drown."""
+        edge_s = self._sampler.before(began_s - self.period_s / 2)
+        if edge_s - self._edges[-1][0] > self.period_s:
+            self._edges.append((edge_s, None))
 
     def _settle(self, due: Callable[[float], bool], *, last: bool = False) -> None:
         blocks: list[Block] = []

@@ -65,7 +65,10 @@ class Keeper:
         }
 
     def close(self) -> None:
-        """Give the spool back."""
+        """Give the spool back; what still waits is lost."""
+        if self._waiting:
+            self.miss(sum(block.count for block in self._waiting), self.fault or "")
+            self._waiting.clear()
         if self._spool is not None:
             self._spool.close()
             self._spool = None
