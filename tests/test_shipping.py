@@ -199,6 +199,7 @@ def test_tokens_are_read_anew_and_never_shown(store: Store, host: Receiver, tmp_
         ("http://", "cannot be shipped"),
         ("http://host:99999999", "cannot be shipped"),
         ("https://user:pass@host", "holds a user"),
+        ("https://user:pass@host:none", "cannot be shipped"),
         ("http://192.0.2.1", "in the clear"),
     ],
 )

@@ -69,7 +69,8 @@ class Host:
 
     @property
     def _path(self) -> str:
-        return self._url.path if self._url.path not in {"", "/"} else PATH
+        path = self._url.path if self._url.path not in {"", "/"} else PATH
+        return f"{path}?{self._url.query}" if self._url.query else path
 
     def send(self, batch: Batch) -> int:
         """The highest number that the host has stored durably. Raises DeviceFault; the connection is gone then."""
@@ -155,15 +156,17 @@ def _authorization(file: Path | None) -> dict[str, str]:
 
 def _checked(settings: ShipSettings) -> SplitResult:
     hint = "write ship.url as https://host[:port][/path]"
+    # What stands before an @ may be a password.
+    shown = settings.url.rpartition("@")[2]
     try:
         url = urlsplit(settings.url)
         known = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError as error:
-        raise UsageFault(f"records cannot be shipped to {settings.url!r}: {error}", hint) from error
+        raise UsageFault(f"records cannot be shipped to {shown!r}: {error}", hint) from error
     if url.username or url.password:
         raise UsageFault("ship.url holds a user or a password", "write the token into ship.token_file")
     if not known:
-        raise UsageFault(f"records cannot be shipped to {settings.url!r}", hint)
+        raise UsageFault(f"records cannot be shipped to {shown!r}", hint)
     if settings.token_file and url.scheme == "http" and not _loopback(url.hostname or ""):
         raise UsageFault("a token would go over the network in the clear", "use https in ship.url")
     return url
