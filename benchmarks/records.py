@@ -102,6 +102,7 @@ def main() -> None:
         result = {
             "goals": GOALS,
             "cores": 1,
+            "load_at_start": os.getloadavg()[0],
             "durable": durable(folder),
             "recorder": recorder_cost(folder),
             "shipping": shipping(folder),
@@ -175,10 +176,10 @@ def recorder_cost(folder: Path) -> dict[str, float]:
     live._stop.set()
     live._thread.join()
     count = 20_000
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     for _ in range(count):
         live.served("b" * 64, "int8", 1.0, 1.1, 1)
-    serving_s = time.perf_counter() - began_s
+    serving_s = time.thread_time() - began_s
     sampler = Sampler(FakeMeter(clock), clock)
     with sampler:
         keeper = Keeper(lambda: Spool(folder / "cost.sqlite"))
@@ -196,7 +197,22 @@ def recorder_cost(folder: Path) -> dict[str, float]:
         before_s = time.thread_time()
         book.finish([])
         cpu_s += time.thread_time() - before_s
-    return {"serving_us": 1e6 * serving_s / count, "background_us": 1e6 * cpu_s / 50_000}
+    return {
+        "serving_us": 1e6 * serving_s / count,
+        "background_us": 1e6 * cpu_s / 50_000,
+        "idle_share": _idle_share(folder / "idle"),
+    }
+
+
+def _idle_share(home: Path) -> float:
+    """The share of a core that a recorder takes while nothing is served."""
+    live = _recorder(home, "counter")
+    time.sleep(1.0)
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    time.sleep(5.0)
+    share = (time.process_time() - cpu_s) / (time.perf_counter() - wall_s)
+    live.close()
+    return share
 
 
 def shipping(folder: Path) -> dict[str, float]:
@@ -322,12 +338,14 @@ def show(result: dict[str, Any]) -> None:
             f"{row['bytes']:.0f}",
         )
     console.print(table)
+    console.print(f"load of this machine at the start: {result['load_at_start']:.1f} on {os.cpu_count()} cores")
     cost, ship = result["recorder"], result["shipping"]
     table = Table(title=f"One record; the goal of the recorder's thread is {GOALS['record_us']:g} µs")
-    for column in ("serving thread", "recorder's thread", "as a line", "packed", "line", "packed"):
+    for column in ("serving thread", "recorder's thread", "while idle", "as a line", "packed", "line", "packed"):
         table.add_column(column, justify="right")
     table.add_row(
         *(f"{cost[key]:.2f} µs" for key in ("serving_us", "background_us")),
+        f"{100 * cost['idle_share']:.2f} % of a core",
         *(f"{ship[key]:.2f} µs" for key in ("lines_us", "gzip_us")),
         *(f"{ship[key]:.0f} B" for key in ("line_bytes", "gzip_bytes")),
     )

@@ -327,6 +327,22 @@ def test_threads_that_serve_at_once_lose_no_record_and_no_joule(store: Store) ->
     assert (facts["meter_state"], facts["meter_simulated"]) == ("ok", True)
 
 
+def test_a_recorder_that_cannot_keep_up_counts_what_it_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording.live, "MAX_QUEUED", 100)
+    monkeypatch.setattr(recording.live, "_TURN_S", 60.0)
+    live = recorder(store)
+    for _ in range(150):
+        now_s = time.perf_counter()
+        live.served("bundle", "int8", now_s - 1e-4, now_s, 1)
+    live.close()
+    assert live.facts()["records_lost_total"] == 50
+    with store.spool() as spool:
+        rows = spool.since(0)
+    assert len([row for row in rows if row["kind"] == "inference"]) == 100
+    (lost,) = [row for row in rows if row["kind"] == "lost"]
+    assert (lost["count"], lost["reason"]) == (50, "the recorder could not keep up")
+
+
 def test_a_receipt_names_the_record_to_come(store: Store) -> None:
     live = recorder(store)
     receipt = live.served("bundle", "int8", time.perf_counter() - 0.001, time.perf_counter(), 1)

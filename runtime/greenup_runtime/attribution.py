@@ -165,11 +165,11 @@ def idle_power_w(trace: FloatArray, meter: MeterFacts, spans: FloatArray, period
     energy_j = length_s = 0.0
     shortest_s = (IDLE_UPDATES + 1) * meter.update_s + meter.lag_s
     gaps = _gaps(spans, period)
-    lengths_s = gaps[:, 1] - gaps[:, 0]
-    usable = lengths_s >= max(shortest_s, 1e-12)
     if meter.kind == "counter":
         # Interpolation over the work around a gap would take its power for that of idle.
-        usable &= _read_at_edges(trace, meter, gaps)
+        gaps, shortest_s = _between_readings(trace, gaps), COUNTER_TICKS * meter.update_s
+    lengths_s = gaps[:, 1] - gaps[:, 0]
+    usable = lengths_s >= max(shortest_s, 1e-12)
     longest = np.flatnonzero(usable)
     for index in longest[np.argsort(-lengths_s[longest])][:_MOST_GAPS]:
         window = window_energy(trace, meter, float(gaps[index, 0]), float(gaps[index, 1]))
@@ -266,6 +266,14 @@ def _read_at_edges(trace: FloatArray, meter: MeterFacts, spans: FloatArray) -> B
     allowed_s = np.maximum(2 * meter.update_s, (spans[:, 1] - spans[:, 0]) / COUNTER_TICKS)
     starts_s, ends_s = (_nearest_s(trace[:, 0], spans[:, edge]) for edge in (0, 1))
     return np.asarray((starts_s <= allowed_s) & (ends_s <= allowed_s))
+
+
+def _between_readings(trace: FloatArray, gaps: FloatArray) -> FloatArray:
+    """Each gap from its first reading to its last, with the shape [gaps, 2]; no length where there is none."""
+    times = trace[:, 0]
+    first = np.minimum(np.searchsorted(times, gaps[:, 0]), times.size - 1)
+    last = np.maximum(np.searchsorted(times, gaps[:, 1], side="right") - 1, 0)
+    return np.column_stack([times[first], times[last]])
 
 
 def _nearest_s(times: FloatArray, at_s: FloatArray) -> FloatArray:

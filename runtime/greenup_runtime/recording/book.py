@@ -27,7 +27,7 @@ IDLE_PERIOD_S = 60.0
 # A period holds at least so many of a meter's updates.
 _LEAST_UPDATES = 10
 # So often a counter is read in a period: idle shows between requests only if it is read there.
-_READINGS = 50
+_READINGS = 25
 
 
 def period_s(settings: RecordSettings, meter: MeterFacts | None) -> float:

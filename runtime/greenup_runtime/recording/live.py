@@ -23,8 +23,8 @@ from greenup_runtime.store import Store
 
 # Beyond so many the oldest are lost, and counted: the recorder's thread has then stood still for long.
 MAX_QUEUED = 100_000
-# Short turns keep the interpreter's lock for well under a millisecond.
-_TURN_S = 0.1
+# Each turn wakes a core; seldom ones keep the interpreter's lock for longer.
+_TURN_S = 0.25
 _DAY_S = 86_400.0
 _ONE_OF_MANY = Receipt("", "off", None, "not every request leaves a record of its own")
 
