@@ -343,6 +343,22 @@ def test_a_recorder_that_cannot_keep_up_counts_what_it_lost(store: Store, monkey
     assert (lost["count"], lost["reason"]) == (50, "the recorder could not keep up")
 
 
+def test_no_record_is_left_behind_at_the_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, counter)
+    bench.book.turn([bench.request(0.1)])
+    now_s = bench.clock.now()
+    bench.book.turn([bench.span(now_s - 0.05, now_s + 9.0), bench.span(now_s + 8.0, now_s + 9.0)])
+    bench.clock.sleep(0.5)
+    bench.book.finish([])
+    rows = bench.rows("inference")
+    assert [row["energy_j"] is not None for row in sorted(rows, key=lambda row: int(row["id"].split("-")[1]))] == [
+        *(True, False, False)
+    ]
+    assert {row["reason"] for row in rows if row["energy_j"] is None} > {"the recorder was closed before it ended"}
+    parts_j, metered_j = total_j(bench.rows())
+    assert parts_j == pytest.approx(metered_j, rel=1e-6)
+
+
 def test_a_receipt_names_the_record_to_come(store: Store) -> None:
     live = recorder(store)
     receipt = live.served("bundle", "int8", time.perf_counter() - 0.001, time.perf_counter(), 1)

@@ -124,7 +124,12 @@ class Book:
         while len(self._edges) > 1 and due(self._edges[1][0]):
             (start_s, fault), (end_s, end_fault) = self._edges[:2]
             self._wall = WallClock.now(self._clock.now(), self._wall)
-            settled = self._ledger.settle(self._sampler.trace(), (start_s, end_s), fault or end_fault)
+            settled = self._ledger.settle(
+                self._sampler.trace(),
+                (start_s, end_s),
+                fault or end_fault,
+                last=last and len(self._edges) == 2,
+            )
             del self._edges[0]
             self._count(settled)
             names = self._names()

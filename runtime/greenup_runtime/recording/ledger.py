@@ -21,6 +21,7 @@ from greenup_runtime.recording.requests import Requests, Served, joined, of_serv
 from greenup_runtime.trial import FloatArray, MeterFacts
 
 LONGEST_HOLD_S = 60.0
+CUT = "the recorder was closed before it ended"
 LATE = "it ran for longer than periods are held back, so that its beginning had been settled before it ended"
 
 
@@ -73,9 +74,9 @@ class Ledger:
         self.hold_s = min(LONGEST_HOLD_S, max(self.hold_s, 2 * float(more.latency_s.max())))
         self._open = joined(self._open, more)
 
-    def settle(self, trace: FloatArray, period: Span, fault: str | None = None) -> Settled:
-        """Share out a period's energy; `fault` says why its edges were not read."""
-        there = self._open.began_s < period[1]
+    def settle(self, trace: FloatArray, period: Span, fault: str | None = None, *, last: bool = False) -> Settled:
+        """Share out a period's energy; `fault` says why its edges were not read; after the `last` none is open."""
+        there = (self._open.began_s < period[1]) | last
         now, later = self._open.pick(there), self._open.pick(~there)
         spans = np.clip(np.column_stack([now.began_s, now.ended_s]), *period)
         meter = self._meter if fault is None else None
@@ -85,7 +86,9 @@ class Ledger:
         now.add(parts, spans[:, 1] - spans[:, 0], self._reason(parts.period.reason or OUTSIDE))
         if meter is not None:
             now.reason = np.where(late & (now.reason == 0), self._reason(LATE), now.reason)
-        ended = now.ended_s <= period[1]
+        in_time = now.ended_s <= period[1]
+        ended = in_time | last
+        now.reason = np.where(ended & ~in_time & (now.reason == 0), self._reason(CUT), now.reason)
         closed = now.pick(ended)
         self._open = joined(now.pick(~ended), later)
         return Settled(
