@@ -11,7 +11,7 @@ import numpy as np
 
 from greenup_runtime.attribution import Share
 from greenup_runtime.energy import WindowEnergy, burst_energy
-from greenup_runtime.spool.database import RECORD_SCHEMA as SCHEMA
+from greenup_runtime.spool.state import RECORD_SCHEMA as SCHEMA
 from greenup_runtime.trial import Burst, Trial
 
 MAX_PER_BURST = 20

@@ -17,7 +17,7 @@ from greenup_runtime.recording.histogram import Latencies
 from greenup_runtime.recording.ledger import Settled
 from greenup_runtime.recording.requests import Requests
 from greenup_runtime.spool import Block, Column, of_columns, of_records
-from greenup_runtime.spool.database import RECORD_SCHEMA
+from greenup_runtime.spool.state import RECORD_SCHEMA
 from greenup_runtime.trial import FloatArray, MeterFacts
 
 MINUTE_S = 60.0

@@ -12,7 +12,7 @@ import uuid
 from datetime import datetime
 
 from greenup_runtime.spool.blocks import of_records
-from greenup_runtime.spool.database import RECORD_SCHEMA, State
+from greenup_runtime.spool.state import RECORD_SCHEMA, State
 
 
 def make_room(db: sqlite3.Connection, state: State, device: str) -> None:

@@ -23,8 +23,8 @@ from greenup_runtime.errors import SpoolFault
 from greenup_runtime.spool import database
 from greenup_runtime.spool.blocks import Block, of_records
 from greenup_runtime.spool.bounds import Bounds
-from greenup_runtime.spool.database import Damage, State
 from greenup_runtime.spool.room import make_room
+from greenup_runtime.spool.state import Damage, State, event
 
 Result = TypeVar("Result")
 
@@ -120,7 +120,7 @@ class Spool:
                 return 0
             if seq > state.head:
                 previous, state.uuid = state.uuid, uuid.uuid4().hex
-                state.add(db, database.event(self._device, event="set back", previous=previous, acknowledged=seq))
+                state.add(db, event(self._device, event="set back", previous=previous, acknowledged=seq))
                 return 0
             return _forget(db, state, seq)
 
