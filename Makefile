@@ -56,6 +56,7 @@ bench: $(MARK) bench-envs  ## the goals' tables, and as JSON in greenup-out/; ho
 	$(BIN)/python benchmarks/compression.py --classics
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/records.py --json greenup-out/records.json
 	$(MAKE) bench-joules
 
 bench-joules: $(MARK)  ## truth of joules, cost of sampling
@@ -66,6 +67,7 @@ bench-quick: $(MARK) bench-envs  ## the same with few epochs and short bursts: s
 	$(BIN)/python benchmarks/compression.py --quick --classics
 	$(BIN)/python benchmarks/paper.py --quick
 	$(BIN)/python benchmarks/serving.py --quick
+	$(BIN)/python benchmarks/records.py --rounds 3 --seconds 1 --json greenup-out/records-quick.json
 	$(BIN)/python benchmarks/truth.py --quick --json greenup-out/truth-quick.json
 	$(BIN)/python benchmarks/sampler.py --json greenup-out/sampler-quick.json
 

@@ -12,6 +12,7 @@ from typing import Any
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
 from greenup_runtime.store import Store, default_home
+from greenup_runtime.verbs import records
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -143,7 +144,7 @@ def _add_verbs(verbs: Any) -> None:
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
     infer.add_argument("--meter", default="auto", help="auto, none, or a meter as in `greenup measure`")
     _add_meter_verbs(verbs)
-    _add_record_verbs(verbs)
+    records.add(verbs, _verb)
     _add_job_verbs(verbs)
 
 
@@ -164,14 +165,6 @@ def _add_meter_verbs(verbs: Any) -> None:
         parser.add_argument(
             "--settings", default="{}", help="the target's tables as JSON: estimate, meter_settings"
         )
-
-
-def _add_record_verbs(verbs: Any) -> None:
-    listing = _verb(verbs, "records", commands.records_since, "list the records that no host has taken yet")
-    listing.add_argument("--since", type=int, default=0, help="only those after this sequence number")
-    ack = _verb(verbs, "acknowledge", commands.records_ack, "forget records that the host has stored")
-    ack.add_argument("spool", help="uuid of the spool")
-    ack.add_argument("seq", type=int, help="highest sequence number stored")
 
 
 def _add_job_verbs(verbs: Any) -> None:

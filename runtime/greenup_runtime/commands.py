@@ -6,14 +6,14 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenup_runtime import __version__, cpu, wire
-from greenup_runtime.errors import GreenupError, UsageFault
+from greenup_runtime.errors import GreenupError, SpoolFault, UsageFault
 from greenup_runtime.store import Store
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def hello(arguments: argparse.Namespace, store: Store) -> Answer:
 def status(_arguments: argparse.Namespace, store: Store) -> Answer:
     """What serves, since which selection, and how many records wait."""
     state = store.state()
-    with store.spool() as spool:
-        depth, dropped = spool.depth(), spool.dropped
-    return {**state, "device": store.device_id, "records": depth, "records_dropped": dropped}
+    return {**state, "device": store.device_id, **_spool_state(store)}
 
 
 def trust(_arguments: argparse.Namespace, store: Store) -> Answer:
@@ -115,8 +113,7 @@ def infer(arguments: argparse.Namespace, store: Store) -> Answer:
     loaded = engine.load(bundle, variant)
     chosen = meters.choose(arguments.meter, meters.SENSORS, meters.MeterOptions(root=arguments.root))
     done = oneshot.classify(loaded, to_windows(series, bundle.policy), chosen, SystemClock())
-    with store.spool() as spool:
-        spool.append(done.records(bundle.digest, variant, store.device_id))
+    not_kept = _keep(store, done.records(bundle.digest, variant, store.device_id))
     probabilities = done.probabilities
     best = np.argmax(probabilities, axis=1)
     return {
@@ -126,7 +123,26 @@ def infer(arguments: argparse.Namespace, store: Store) -> Answer:
         "probabilities": [dict(zip(bundle.classes, map(float, row), strict=True)) for row in probabilities],
         "latency_s": sum(done.latency_s) / len(done.latency_s),
         "energy": [share.to_record(done.meter) for share in done.shares],
+        **not_kept,
     }
+
+
+def _keep(store: Store, records: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Put records into the spool; an answer stands even where that fails, and then says so."""
+    try:
+        with store.spool() as spool:
+            spool.append(records)
+    except SpoolFault as fault:
+        return {"record_lost": fault.message}
+    return {}
+
+
+def _spool_state(store: Store) -> dict[str, Any]:
+    try:
+        with store.spool() as spool:
+            return {"records": spool.depth(), "records_dropped": spool.dropped}
+    except SpoolFault as fault:
+        return {"records": None, "records_dropped": None, "spool_fault": fault.message}
 
 
 def meters(arguments: argparse.Namespace, _store: Store) -> Answer:
@@ -148,20 +164,6 @@ def energy_of(arguments: argparse.Namespace, _store: Store) -> Finished:
     options = _meter_options(arguments)
     answer = runs.energy_of(command, arguments.meter, SENSORS, options, sys.stderr if machine else None)
     return Finished(answer, answer["exit_code"], runs.sentence(answer))
-
-
-def records_since(arguments: argparse.Namespace, store: Store) -> Answer:
-    """Records after a sequence number, oldest first."""
-    with store.spool() as spool:
-        return {"spool": spool.uuid, "device": store.device_id, "records": spool.since(arguments.since)}
-
-
-def records_ack(arguments: argparse.Namespace, store: Store) -> Answer:
-    """Forget records that the host has stored durably."""
-    with store.spool() as spool:
-        if spool.uuid != arguments.spool:
-            raise UsageFault("the acknowledgement is for another spool than this device's")
-        return {"forgotten": spool.acknowledge(arguments.seq)}
 
 
 def job_start(arguments: argparse.Namespace, store: Store) -> Answer:

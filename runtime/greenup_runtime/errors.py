@@ -5,7 +5,8 @@ GreenupError             exit 1   something failed
 │   └── RecipeFault               a recipe with one or more faults, all listed
 ├── DataFault            exit 1   the data set cannot be used as it is
 ├── DeviceFault          exit 3   the device is unknown, unreachable or unable
-│   └── MeterFault                a meter cannot be read
+│   ├── MeterFault                a meter cannot be read
+│   └── SpoolFault                records cannot be kept
 └── IntegrityFault       exit 4   a bundle, signature or selection is not what it should be
 
 A fault carries its cause in the message and, where one is known, the way out in `hint`. The edges
@@ -54,6 +55,10 @@ class DeviceFault(GreenupError):
 
 class MeterFault(DeviceFault):
     """A source of energy or power cannot be read; the message says why."""
+
+
+class SpoolFault(DeviceFault):
+    """Records cannot be kept on the device: its disk is full, cannot be written, or is busy for too long."""
 
 
 class IntegrityFault(GreenupError):

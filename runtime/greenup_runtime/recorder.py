@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+import time
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The id of an inference's record, and its energy in joules where a counter gave it at once.
 
     `method` is `pending` where energy is known only when the period is over, `none` (with `reason`) where no meter
@@ -23,6 +22,16 @@ class Receipt:
 class Recorder(Protocol):
     """Takes what was served. `served` is called on the serving thread and takes microseconds."""
 
+    def began(self) -> float:
+        """A request begins; the time of the monotonic clock, in seconds.
+
+        It need not be called. Where it is, a counter can be read around a long request that runs alone, and
+        `served` knows its energy at once; `served` must then follow for each, or `gave_up` where one failed.
+        """
+
+    def gave_up(self) -> None:
+        """A request that had begun will not be served."""
+
     def served(self, bundle: str, variant: str, began_s: float, ended_s: float, windows: int) -> Receipt:
         """One request of so many windows was answered between two times of the monotonic clock, in seconds."""
 
@@ -35,6 +44,13 @@ class Recorder(Protocol):
 
 class NoRecorder:
     """Keeps no records."""
+
+    def began(self) -> float:
+        """The time."""
+        return time.perf_counter()
+
+    def gave_up(self) -> None:
+        """Nothing is kept."""
 
     def served(self, bundle: str, variant: str, began_s: float, ended_s: float, windows: int) -> Receipt:
         """Nothing is kept."""

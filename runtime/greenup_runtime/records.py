@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 
 from greenup_runtime.attribution import Share
 from greenup_runtime.energy import WindowEnergy, burst_energy
+from greenup_runtime.spool.state import RECORD_SCHEMA as SCHEMA
 from greenup_runtime.trial import Burst, Trial
 
-SCHEMA = "greenup.record/1"
 MAX_PER_BURST = 20
 
 
@@ -20,6 +21,8 @@ def single(bundle: str, variant: str, device_id: str, latency_s: float) -> dict[
     """A record of one inference outside any trial; its energy, or why there is none, is the caller's to add."""
     return {
         "schema": SCHEMA,
+        "kind": "inference",
+        "id": uuid.uuid4().hex,
         "device": device_id,
         "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "bundle": bundle,
@@ -35,12 +38,12 @@ def of_trial(trial: Trial) -> Iterator[dict[str, Any]]:
     An inference's energy is its burst's energy shared out by time (`apportioned`), with the burst's interval and
     coverage.
     """
-    for burst in trial.bursts:
+    for number, burst in enumerate(trial.bursts):
         if burst.variant is not None and burst.inferences:
-            yield from _of_burst(trial, burst)
+            yield from _of_burst(trial, number, burst)
 
 
-def _of_burst(trial: Trial, burst: Burst) -> Iterator[dict[str, Any]]:
+def _of_burst(trial: Trial, number: int, burst: Burst) -> Iterator[dict[str, Any]]:
     window = burst_energy(trial, burst)
     picked = np.unique(np.linspace(0, burst.inferences - 1, MAX_PER_BURST).round().astype(int))
     ends_s = np.cumsum(burst.latency_s)
@@ -53,6 +56,8 @@ def _of_burst(trial: Trial, burst: Burst) -> Iterator[dict[str, Any]]:
         share = latency_s / float(ends_s[-1])
         yield {
             "schema": SCHEMA,
+            "kind": "inference",
+            "id": f"{trial.id}-{number}-{index}",
             "device": trial.device_id,
             "time": at.isoformat(timespec="milliseconds"),
             "bundle": trial.bundle,

@@ -10,8 +10,10 @@ its own rate. What it has not renewed is skipped and counted; a meter that went 
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -29,19 +31,24 @@ COUNTER_BEAT_S = 5.0
 # Ticks shorter than the first need no waiting for, ticks longer than the second would cost too much of it.
 _TICK_S = (1e-4, 1.0)
 _REOPEN_S = 0.5
+_KEPT_GAPS = 100
 Reopen = Callable[[], Meter]
 
 
 class Sampler:
     """Samples of one meter on one clock; with no meter it only tells the time.
 
-    `reopen` opens the same meter again after it went away (a USB sensor, a driver that was loaded anew).
+    `reopen` opens the same meter again after it went away (a USB sensor, a driver that was loaded anew). `beat_s`
+    is how often a counter is read between edges.
     """
 
-    def __init__(self, meter: Meter | None, clock: Clock, reopen: Reopen | None = None) -> None:
+    def __init__(
+        self, meter: Meter | None, clock: Clock, reopen: Reopen | None = None, beat_s: float = COUNTER_BEAT_S
+    ) -> None:
         self._meter = meter
         self._clock = clock
         self._reopen = reopen
+        self._beat_s = beat_s
         self._times = array("d")
         self._values = array("d")
         self._base = 0.0
@@ -57,7 +64,7 @@ class Sampler:
     def __enter__(self) -> Sampler:
         if self._meter is not None:
             facts = self._meter.facts
-            period_s = facts.update_s if facts.kind == "power" else COUNTER_BEAT_S
+            period_s = facts.update_s if facts.kind == "power" else self._beat_s
             self._repeated = self._clock.repeat(period_s, self._beat)
         return self
 
@@ -87,6 +94,35 @@ class Sampler:
         """All samples so far, with the shape [samples, 2]: seconds, and joules or watts."""
         with self._lock:
             return np.column_stack([np.array(self._times), np.array(self._values)])
+
+    def mark(self) -> float | None:
+        """Read the meter once, now; its value stays in the trace. None where it cannot be read."""
+        with self._lock:
+            return None if self._sample() else self._values[-1]
+
+    def before(self, at_s: float) -> float:
+        """An instant, the given one or earlier, at which energy so far is known best: a counter's last reading."""
+        if self._meter is None or self._meter.facts.kind == "power":
+            return at_s
+        with self._lock:
+            place = bisect_right(self._times, at_s)
+            return self._times[place - 1] if place else at_s
+
+    def cut(self, before_s: float) -> None:
+        """Forget samples of before an instant, all but the last of them: a trace that never ends stays small."""
+        with self._lock:
+            first = max(0, bisect_left(self._times, before_s) - 1)
+            # A counter that is opened again goes on from the last value that was read.
+            while first > 0 and not any(map(math.isfinite, self._values[first:])):
+                first -= 1
+            del self._times[:first]
+            del self._values[:first]
+            del self._gaps[:-_KEPT_GAPS]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the meter could not be read when it was last tried."""
+        return self._lost_s is not None
 
     def facts(self) -> dict[str, Any]:
         """What happened while sampling: readings, stale ones skipped, faults by message, gaps in seconds."""

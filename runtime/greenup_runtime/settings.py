@@ -41,9 +41,12 @@ class RecordSettings:
     every: int = 1
     meter: str = "auto"
     period_s: float = 1.0
-    """Energy is shared out among the requests of one period; a crash loses at most its records."""
-    max_records: int = 200_000
+    """Energy is shared out among the requests of one period. It is stored a period later, when those that ran
+    across its end are known: a crash of the process loses the records of the last two or three."""
+    max_records: int = 1_000_000
+    max_bytes: int = 64 << 20
     max_age_days: float = 30.0
+    """Counted while the device runs: neither a clock that is set nor a month in a drawer costs a record."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
     blobs/sha256/<hex>              each blob once, whatever bundles share it
     bundles/<digest>/manifest.json  and manifest.json.sig
     state.json                      what serves now, what served before, the highest selection seen
-    spool.sqlite                    records that no host has acknowledged
+    spool.sqlite                    records that no host has acknowledged; spool.2.sqlite after damage
     jobs/<id>/                      long work and its results
 
 A switch is one atomic rename of state.json: a crash leaves the old bundle serving or the new one, never
@@ -26,7 +26,7 @@ from greenup_runtime.bundle import BLOBS, MANIFEST_NAME, SIGNATURE_NAME, Bundle,
 from greenup_runtime.errors import DeviceFault, IntegrityFault, UsageFault
 from greenup_runtime.files import write_atomic, write_json
 from greenup_runtime.signing import verify
-from greenup_runtime.spool import Spool
+from greenup_runtime.spool import Bounds, Spool
 from greenup_runtime.unpack import unpack
 
 LAYOUT_VERSION = 1
@@ -65,9 +65,9 @@ class Store:
         """The file that names whose signatures count here."""
         return self.home / "allowed_signers"
 
-    def spool(self) -> Spool:
-        """The device's spool of records."""
-        return Spool(self.home / "spool.sqlite")
+    def spool(self, bounds: Bounds | None = None) -> Spool:
+        """The device's spool of records, with the bounds that were last given."""
+        return Spool(self.home / "spool.sqlite", bounds, self.device_id)
 
     def trust(self, line: str) -> bool:
         """Trust a signer, given as a line of an allowed-signers file; only the first is taken on its word.

@@ -14,6 +14,8 @@ from greenup_runtime.errors import GreenupError
 
 STORE_VARIABLE = "GREENUP_STORE"
 _COLUMNS = {
+    "kind": sa.String,
+    "id": sa.String,
     "time": sa.String,
     "bundle": sa.String,
     "variant": sa.String,
