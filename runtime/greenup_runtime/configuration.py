@@ -56,10 +56,10 @@ class Configuration:
 
     def values(self) -> dict[str, Any]:
         """Every effective value by its key's path."""
-        return {path: _at(self.settings, path) for path in keys()}
+        return {path: _at(self.settings, path) for path in all_keys()}
 
 
-def keys() -> dict[str, Key]:
+def all_keys() -> dict[str, Key]:
     """Every setting by its path, in the order of settings.py; those outside any table first."""
     found = [*_keys_of(RunnerSettings, "")]
     return {key.path: key for key in sorted(found, key=lambda key: "." in key.path)}
@@ -98,7 +98,7 @@ class _Reader:
     """Collects values and faults; what is taken later replaces what was taken before."""
 
     def __init__(self) -> None:
-        self.known = keys()
+        self.known = all_keys()
         self.values: dict[str, Any] = {}
         self.origin: dict[str, str] = {}
         self.faults: list[str] = []
@@ -200,7 +200,7 @@ def _built(kind: Any, before: str, values: Mapping[str, Any]) -> Any:
 
 
 def _defaults() -> dict[str, str]:
-    return dict.fromkeys(keys(), DEFAULT)
+    return dict.fromkeys(all_keys(), DEFAULT)
 
 
 def _at(settings: Any, path: str) -> Any:

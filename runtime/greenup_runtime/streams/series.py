@@ -139,7 +139,7 @@ class Series:
         if end <= self._released and not final:
             return
         rows = self._raw
-        if rows.holes.any() and len(rows):
+        if end > self._released and rows.holes.any():
             rows = Rows(gaps_filled(rows.values, rows.axis), rows.axis, rows.holes)
         begin, kept = self._released, 0
         if end:

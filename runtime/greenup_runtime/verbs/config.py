@@ -55,7 +55,7 @@ def default_toml() -> str:
     texts = texts_of(RunnerSettings)
     lines = ["# Settings of greenup-runner. What is commented out is the default; remove the # to change it."]
     table = ""
-    for path, key in configuration.keys().items():
+    for path, key in configuration.all_keys().items():
         name, _, leaf = path.rpartition(".")
         if name != table:
             table = name
