@@ -12,7 +12,7 @@ from typing import Any
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
 from greenup_runtime.store import Store, default_home
-from greenup_runtime.verbs import config, stream
+from greenup_runtime.verbs import config, health, service, stream
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -150,6 +150,8 @@ def _add_verbs(verbs: Any) -> None:
     _add_job_verbs(verbs)
     config.add(verbs, _verb)
     stream.add(verbs, _verb)
+    service.add(verbs, _verb)
+    health.add(verbs, _verb)
 
 
 def _add_meter_verbs(verbs: Any) -> None:

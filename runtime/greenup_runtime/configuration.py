@@ -110,6 +110,10 @@ class _Reader:
             if name in tables and isinstance(value, dict):
                 for key, inner in value.items():
                     self._take(f"{name}.{key}", inner, str(file), file.parent)
+            elif isinstance(value, dict):
+                near = get_close_matches(name, tables, n=1)
+                meant = f"; did you mean [{near[0]}]?" if near else ""
+                self.faults.append(f"{file}: [{name}] is no table{meant}")
             elif name in tables:
                 self.faults.append(f"{file}: {name} is a table, write [{name}]")
             else:
@@ -165,10 +169,6 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def _meant(wrong: str, right: list[str]) -> str:
-    tables = dict.fromkeys(path.partition(".")[0] for path in right if "." in path)
-    table = wrong.partition(".")[0]
-    if "." in wrong and table not in tables and (near := get_close_matches(table, [*tables], n=1, cutoff=0.7)):
-        return f"; did you mean the table [{near[0]}]?"
     leaves = {path.rpartition(".")[2]: path for path in right}
     close = get_close_matches(wrong, right, n=1, cutoff=0.75)
     close = close or [leaves[leaf] for leaf in get_close_matches(wrong.rpartition(".")[2], [*leaves], n=1)]

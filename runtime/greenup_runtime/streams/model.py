@@ -30,7 +30,7 @@ class Model:
         self._looked_s = time.monotonic()
 
     def follow(self, *, now: bool = False) -> None:
-        """Take over what was committed meanwhile, seen within ten seconds, or now; keep the old one if it must be."""
+        """Take over what was committed meanwhile, seen within ten seconds, or now; else keep the old one."""
         if not now and time.monotonic() - self._looked_s < _LOOK_EVERY_S:
             return
         self._looked_s = time.monotonic()

@@ -9,8 +9,7 @@ from typing import Any
 
 from greenup_runtime import configuration, kinds
 from greenup_runtime.commands import Answer
-from greenup_runtime.setting_texts import texts_of
-from greenup_runtime.settings import RunnerSettings
+from greenup_runtime.service.defaults import default_toml
 
 
 def add(verbs: Any, verb: Any) -> None:
@@ -48,21 +47,6 @@ def check(arguments: argparse.Namespace, _store: object) -> Answer:
 def default(_arguments: argparse.Namespace, _store: object) -> Answer:
     """A settings' file with every key, its meaning and its default, all commented out."""
     return default_toml()
-
-
-def default_toml() -> str:
-    """What `config default` prints, and what `service install` writes where no file is yet."""
-    texts = texts_of(RunnerSettings)
-    lines = ["# Settings of greenup-runner. What is commented out is the default; remove the # to change it."]
-    table = ""
-    for path, key in configuration.all_keys().items():
-        name, _, leaf = path.rpartition(".")
-        if name != table:
-            table = name
-            lines += ["", *(f"# {line}" for line in texts.get(name, ())), f"[{name}]"]
-        lines += [f"# {line}" for line in texts.get(path, ())]
-        lines.append(f"#{leaf} = {kinds.as_toml(key.default)}")
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
