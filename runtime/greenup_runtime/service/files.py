@@ -22,7 +22,7 @@ _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 
 
 def service_files(runner: PurePosixPath) -> dict[PurePosixPath, str]:
-    """Content by path of every file but the settings. Raises UsageFault for a runner out of the service's sight."""
+    """Content by path of every file but settings. Raises UsageFault for a runner out of the service's sight."""
     _check_visible(runner)
     members = "\n".join(f"g {group} -\nm greenup-runner {group}" for group in GROUPS)
     found = {

@@ -51,9 +51,7 @@ def address_of(url: str, *, publishes: bool = False) -> Address:
         raise UsageFault(f"{logs.redacted('url', url)} is no address of a broker", _FORM) from error
     topic = unquote(parts.path[1:])
     if parts.password or parts.username:
-        raise UsageFault(
-            "a broker's user and password do not belong into its URL", "mqtt_user, mqtt_password_file"
-        )
+        raise UsageFault("a broker's URL holds neither user nor password", "set mqtt_user and mqtt_password_file")
     if not parts.hostname or not topic:
         raise UsageFault(f"{url} names no {'topic' if parts.hostname else 'broker'}", _FORM)
     if publishes and set("+#") & set(topic):
@@ -142,6 +140,7 @@ class MqttSource:
         self._dropped = 0
         self._link.on_connected = self._subscribe  # type: ignore[method-assign]
         self._link.client.on_message = self._take
+        self._link.client.on_subscribe = self._subscribed
 
     def read(self, stop: threading.Event) -> Iterator[bytes]:
         """Lines as they come; while the broker is away none."""
@@ -167,6 +166,13 @@ class MqttSource:
 
     def _subscribe(self) -> None:
         self._link.client.subscribe(self._link.address.topic, self._qos)
+
+    def _subscribed(self, _client: Any, _data: Any, _number: Any, reasons: Any, _properties: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            logs.event("error", "stream.topic_refused", topic=self._link.address.topic, cause=refused[0])
+        else:
+            logs.event("info", "stream.subscribed", topic=self._link.address.topic)
 
     def _take(self, _client: Any, _data: Any, message: Any) -> None:
         with self._arrived:

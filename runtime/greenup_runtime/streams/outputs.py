@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Protocol
 
 from greenup_runtime import logs
 from greenup_runtime.errors import UsageFault
 from greenup_runtime.settings import StreamSettings
+
+_STDOUT = 1
 
 
 class OutputClosed(Exception):
@@ -39,7 +40,7 @@ class Output(Protocol):
 def open_output(settings: StreamSettings, client_id: str) -> Output:
     """The output that the settings name. Raises UsageFault for one that cannot be written."""
     if settings.output == "-":
-        return DescriptorOutput(sys.stdout.fileno())
+        return DescriptorOutput(_STDOUT)
     if settings.output.partition(":")[0] in ("mqtt", "mqtts"):
         from greenup_runtime.streams.mqtt import MqttOutput
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from greenup_runtime.settings import StreamSettings
 
 CHUNK_BYTES = 1 << 16
 IDLE_S = 0.2
+_STDIN = 0
 
 
 class Source(Protocol):
@@ -41,7 +41,7 @@ def open_source(settings: StreamSettings, client_id: str) -> Source:
     """The source that the settings name. Raises UsageFault where it cannot be, DeviceFault without its package."""
     kind, _, rest = settings.source.partition(":")
     if settings.source == "-":
-        return DescriptorSource(sys.stdin.fileno())
+        return DescriptorSource(_STDIN)
     if kind == "serial":
         from greenup_runtime.streams.serial_line import SerialSource
 
