@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -59,6 +60,7 @@ class Configuration:
         return {path: _at(self.settings, path) for path in all_keys()}
 
 
+@lru_cache
 def all_keys() -> dict[str, Key]:
     """Every setting by its path, in the order of settings.py; those outside any table first."""
     found = [*_keys_of(RunnerSettings, "")]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, get_type_hints
 
@@ -27,12 +29,18 @@ def texts_of(kind: Any, before: str = "") -> dict[str, tuple[str, ...]]:
 
 
 def _strings_below(kind: Any) -> dict[str, str]:
-    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    body = _classes(kind.__module__)[kind.__name__]
     found: dict[str, str] = {}
     for node, following in pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_string(following):
             found[node.target.id] = following.value.value  # type: ignore[attr-defined]
     return found
+
+
+@lru_cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def _is_string(node: ast.stmt) -> bool:

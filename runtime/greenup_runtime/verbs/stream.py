@@ -9,37 +9,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from greenup_runtime import configuration, kinds, logs, setting_texts
+from greenup_runtime import logs
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE
 from greenup_runtime.recorder import NoRecorder, Recorder
-from greenup_runtime.settings import RunnerSettings
+from greenup_runtime.settings import RecordSettings
 from greenup_runtime.store import Store
+from greenup_runtime.verbs import flags
 
-_TABLE = "stream."
-# Places and forms are arguments that everybody needs; all other keys of the table are flags of their own name.
-_ARGUMENT = "source"
+_TABLE = "stream"
 
 
 def add(verbs: Any, verb: Any) -> None:
     """Add `stream` to the command line, with a flag for each key of the table `stream`."""
     parser = verb(verbs, "stream", stream, "classify samples as they come, window by window")
     parser.add_argument("source", nargs="?", help="-, a file, serial:/dev/ttyUSB0 or mqtt://host/topic")
-    parser.add_argument("--config", type=Path, help="read this file of settings instead of the usual one")
     parser.add_argument("--variant", help="use this variant instead of the one that serves")
-    texts = setting_texts.texts_of(RunnerSettings)
-    for path, key in configuration.all_keys().items():
-        name = path.removeprefix(_TABLE)
-        if path.startswith(_TABLE) and name != _ARGUMENT:
-            _add_flag(parser, name, key, " ".join(texts.get(path, ())))
-
-
-def _add_flag(parser: argparse.ArgumentParser, name: str, key: configuration.Key, text: str) -> None:
-    flag = "--" + name.replace("_", "-")
-    text = text.replace("%", "%%") or f"{kinds.words_of(key.hint)}"
-    if key.hint is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    else:
-        parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=text)
+    flags.add(parser, _TABLE, without=("source",))
 
 
 def stream(arguments: argparse.Namespace, store: Store) -> bytes:
@@ -49,14 +34,14 @@ def stream(arguments: argparse.Namespace, store: Store) -> bytes:
     from greenup_runtime.streams.pipeline import Reader, Stream
     from greenup_runtime.streams.source import open_source
 
-    settings = _settings(arguments)
+    settings = flags.settings_of(arguments, _TABLE).settings
     logs.configure(settings.log_format, settings.log_level)
     stop = threading.Event()
     model = Model(store, settings.stream, arguments.variant)
     client_id = f"greenup-{store.device_id}"
     reader = Reader(open_source(settings.stream, client_id), model.policy, settings.stream, stop)
     output = open_output(settings.stream, client_id)
-    recorder = open_recorder(store, settings, arguments.root)
+    recorder = open_recorder(settings.records, store, arguments.root)
     running = Stream(reader, model, recorder, output, settings.stream, stop)
     interrupted = _heed_signals(stop, running.reload)
     logs.event(
@@ -75,16 +60,9 @@ def stream(arguments: argparse.Namespace, store: Store) -> bytes:
     return b""
 
 
-def open_recorder(store: Store, settings: RunnerSettings, root: Path) -> Recorder:  # noqa: ARG001
-    """Who keeps a record of each inference, as the settings' table `records` says."""
+def open_recorder(_settings: RecordSettings, _store: Store, _root: Path) -> Recorder:
+    """Who keeps a record of each inference."""
     return NoRecorder()
-
-
-def _settings(arguments: argparse.Namespace) -> RunnerSettings:
-    given = vars(arguments)
-    paths = [path for path in configuration.all_keys() if path.startswith(_TABLE)]
-    flags = {path: given.get(path.removeprefix(_TABLE)) for path in paths}
-    return configuration.load(arguments.config, flags=flags).settings
 
 
 def _heed_signals(stop: threading.Event, reload: threading.Event) -> threading.Event:
