@@ -163,7 +163,7 @@ def image(tmp_path: Path) -> Path:
     runner.write_text("#!/bin/sh\n")
     runner.chmod(0o755)
     (tmp_path / "bin").mkdir()
-    shutil.copy("/bin/kill", tmp_path / "bin/kill")
+    shutil.copy("/bin/sh", tmp_path / "bin/sh")
     targets = tmp_path / "usr/lib/systemd/system"
     targets.mkdir(parents=True)
     for target in Path("/lib/systemd/system").glob("*.target"):
