@@ -97,9 +97,9 @@ def settings_reference() -> str:
         if name != table:
             table, title = name, f"`[{name}]`" if name else "Outside any table"
             summary = "".join(f"{line}\n" for line in texts.get(name, ()))
-            parts.append(
-                f"\n## {title}\n\n{summary}{gap}| key | takes | default | meaning |\n| --- | --- | --- | --- |"
-            )
+            summary += "\n" if summary else ""
+            parts.append(f"\n## {title}\n\n{summary}| key | takes | default | meaning |")
+            parts.append("| --- | --- | --- | --- |")
         takes, meaning = words_of(key.hint).replace("|", "·"), " ".join(texts.get(path, ()))
         parts.append(f"| `{leaf}` | {takes} | `{as_toml(key.default)}` | {meaning} |")
     return "\n".join(parts) + "\n"

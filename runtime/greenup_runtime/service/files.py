@@ -24,7 +24,8 @@ _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 def service_files(runner: PurePosixPath) -> dict[PurePosixPath, str]:
     """Content by path of every file but settings. Raises UsageFault for a runner out of the service's sight."""
     _check_visible(runner)
-    members = "\n".join(f"g {group} -\nm greenup-runner {group}" for group in GROUPS)
+    # A group that is not there yet is made by its m line.
+    members = "\n".join(f"m greenup-runner {group}" for group in GROUPS)
     found = {
         **{f"/etc/systemd/system/{unit}": _unit(unit, runner) for unit in UNITS},
         "/etc/sysusers.d/greenup-runner.conf": _text("sysusers.conf").replace("@groups@", members),
