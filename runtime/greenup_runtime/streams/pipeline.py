@@ -189,7 +189,7 @@ class Stream:
         beat, say = _Every(systemd.watchdog_s()), _Every(_SAY_EVERY_S)
         drained_by_s: float | None = None
         while not self._reader.queue.over:
-            beat.do(lambda: systemd.notify("WATCHDOG=1"))
+            beat.do(self._live)
             say.do(self._say)
             self._model.follow(now=self.reload.is_set())
             self.reload.clear()
@@ -226,7 +226,10 @@ class Stream:
             lines = samples.garbage - self._said_garbage
             logs.event("warning", "stream.garbage", lines=lines, example=samples.example)
         self._said_dropped, self._said_garbage = dropped, samples.garbage
-        systemd.notify(f"STATUS={self.classified} windows classified, {dropped} dropped")
+
+    def _live(self) -> None:
+        dropped = self._reader.queue.dropped
+        systemd.notify(f"WATCHDOG=1\nSTATUS={self.classified} windows classified, {dropped} dropped")
 
 
 class _Every:
