@@ -20,6 +20,7 @@ from stream_bench import LENGTH, RUNNER, Running, choose, committed, lines, unti
 
 from greenup_runtime.cli import run
 from greenup_runtime.engine import load
+from greenup_runtime.errors import GreenupError
 from greenup_runtime.preprocess import InputPolicy, to_windows
 from greenup_runtime.recorder import Receipt
 from greenup_runtime.settings import StreamSettings
@@ -302,6 +303,23 @@ def test_a_file_waits_for_a_slow_model_and_loses_nothing(home: Path) -> None:
     kept.hold.set()
     runner.join(60)
     assert (stream.facts()["classified"], stream.facts()["dropped_windows"]) == (50, 0)
+
+
+class BrokenSource(FakeSource):
+    """A source with a bug."""
+
+    def read(self, stop: threading.Event) -> Iterator[bytes]:
+        yield from super().read(stop)
+        raise ZeroDivisionError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_the_reader_is_no_good_end(home: Path) -> None:
+    kept = Kept()
+    stream, _ = stream_of(home, BrokenSource(lines(LENGTH), live=False), kept)
+    with pytest.raises(GreenupError, match="the reader of the stream broke"):
+        stream.run()
+    assert len(kept.lines) == 1
 
 
 def test_a_queue_that_nobody_empties_lets_the_reader_go() -> None:

@@ -74,7 +74,7 @@ def by_samples_alone(policy: InputPolicy, times_s: np.ndarray | None) -> bool:
 
 
 @given(streams())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_stream_in_any_chunks_gives_the_windows_of_the_whole(case):
     values, times_s, policy, cuts = case
     if by_samples_alone(policy, times_s):
@@ -90,7 +90,7 @@ def test_a_stream_in_any_chunks_gives_the_windows_of_the_whole(case):
 
 
 @given(streams(), st.sampled_from([0.0, 0.25, 1.0]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_where_a_stream_is_cut_does_not_depend_on_the_chunks(case, longest_gap_s):
     values, times_s, policy, cuts = case
     whole, first = streamed(values, times_s, policy, [], longest_gap_s)
@@ -105,7 +105,7 @@ def test_where_a_stream_is_cut_does_not_depend_on_the_chunks(case, longest_gap_s
 
 
 @given(streams(), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_each_series_between_jumps_is_a_recording_of_its_own(case, refuse):
     values, times_s, policy, cuts = case
     if times_s is None:

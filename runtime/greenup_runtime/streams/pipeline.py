@@ -59,6 +59,7 @@ class Reader:
         self._stop = stop
         self._lines = Lines()
         self._cutter: StreamWindows | None = None
+        self._whole = False
         self._thread = threading.Thread(target=self._run, name="greenup-stream-reader", daemon=True)
 
     def start(self) -> None:
@@ -66,8 +67,12 @@ class Reader:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the reader's end."""
+        """Wait for the reader's end. Raises its fault; what is a bug of ours has left a trace, and is no good end."""
         self._thread.join(timeout_s)
+        if self.fault is not None:
+            raise self.fault
+        if not self._whole and not self._thread.is_alive():
+            raise GreenupError("the reader of the stream broke; the trace above says where", "please report it")
 
     @property
     def gaps(self) -> GapCounts:
@@ -93,6 +98,7 @@ class Reader:
             self._take(self._lines.end())
             if self._cutter is not None:
                 self._put(self._cutter.finish())
+            self._whole = True
         except GreenupError as fault:
             self.fault = fault
         except OSError as error:
@@ -171,8 +177,6 @@ class Stream:
             self._output.close(self._settings.drain_s)
             self._recorder.close()
         self._reader.join(self._settings.drain_s)
-        if self._reader.fault is not None:
-            raise self._reader.fault
         return self.facts()
 
     def facts(self) -> dict[str, Any]:
