@@ -67,7 +67,7 @@ class Reader:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the reader's end. Raises its fault; what is a bug of ours has left a trace, and is no good end."""
+        """Wait for the reader's end. Raises its fault, and another where a bug of ours ended it with a trace."""
         self._thread.join(timeout_s)
         if self.fault is not None:
             raise self.fault
