@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that are made from the code: `cli.md` and `recipe.md`. `make docs` runs it.
+"""Write the parts of docs/ that are made from the code: `cli.md`, `recipe.md`, `settings.md`. `make docs` runs it.
 
 A test compares the files with what this prints, so they cannot grow old.
 """
@@ -14,6 +14,10 @@ from pydantic import BaseModel
 
 from greenup.cli import VERBS, greenup
 from greenup.recipe import Recipe
+from greenup_runtime.configuration import all_keys
+from greenup_runtime.kinds import as_toml, words_of
+from greenup_runtime.setting_texts import texts_of
+from greenup_runtime.settings import RunnerSettings
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- made by `make docs` from the code; edit that instead -->\n"
@@ -25,6 +29,11 @@ With `--json` an answer is one JSON object whose `schema` says what it is, such 
 `greenup-runner` is `greenup.runner.VERB/1`.
 
 Completion for bash: `eval "$(_GREENUP_COMPLETE=bash_source greenup)"`; zsh and fish likewise.
+"""
+SETTINGS_OPENING = """\
+A flag of the verb wins over `GREENUP_RUNNER_<TABLE>_<KEY>` in the environment, that over `runner.toml`, that over
+the default. `greenup-runner config show --origin` prints what holds and why; [runner.md](runner.md) says where the
+file lies. Nothing, where a file is meant, is `""`.
 """
 
 
@@ -78,11 +87,29 @@ def _default(field: Any) -> str:
     return f'`"{text}"`' if isinstance(shown, str) else f"`{text}`"
 
 
-PAGES = {"cli.md": cli_reference, "recipe.md": recipe_reference}
+def settings_reference() -> str:
+    """Every key of runner.toml with what it takes, its default and its meaning."""
+    texts = texts_of(RunnerSettings)
+    parts = [NOTE, "# Settings of the runner\n", SETTINGS_OPENING.rstrip("\n")]
+    table = None
+    for path, key in all_keys().items():
+        name, _, leaf = path.rpartition(".")
+        if name != table:
+            table, title = name, f"`[{name}]`" if name else "Outside any table"
+            summary = "".join(f"{line}\n" for line in texts.get(name, ()))
+            summary += "\n" if summary else ""
+            parts.append(f"\n## {title}\n\n{summary}| key | takes | default | meaning |")
+            parts.append("| --- | --- | --- | --- |")
+        takes, meaning = words_of(key.hint).replace("|", "·"), " ".join(texts.get(path, ()))
+        parts.append(f"| `{leaf}` | {takes} | `{as_toml(key.default)}` | {meaning} |")
+    return "\n".join(parts) + "\n"
+
+
+PAGES = {"cli.md": cli_reference, "recipe.md": recipe_reference, "settings.md": settings_reference}
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     for name, make in PAGES.items():
         (DOCS / name).write_text(make())
         print(f"wrote docs/{name}", file=sys.stderr)

@@ -26,7 +26,7 @@ def script(name: str) -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "recipe.md"])
+@pytest.mark.parametrize("name", ["cli.md", "recipe.md", "settings.md"])
 def test_a_made_page_is_current(name: str) -> None:
     make = script("generate").PAGES[name]
     assert callable(make)

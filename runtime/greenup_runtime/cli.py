@@ -12,7 +12,7 @@ from typing import Any
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
 from greenup_runtime.store import Store, default_home
-from greenup_runtime.verbs import records
+from greenup_runtime.verbs import config, health, records, service, stream
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -45,7 +45,9 @@ def run(argv: list[str]) -> int:
 
 def _answer(arguments: argparse.Namespace) -> Any:
     try:
-        return arguments.verb(arguments, Store(arguments.home))
+        # A verb that needs no store makes none: what root asks once must not leave a folder of root's.
+        homeless = getattr(arguments, "homeless", False)
+        return arguments.verb(arguments, None if homeless else Store(arguments.home))
     except OSError as error:
         raise DeviceFault(f"{error.strerror or error}: {error.filename or arguments.home}") from error
 
@@ -146,6 +148,10 @@ def _add_verbs(verbs: Any) -> None:
     _add_meter_verbs(verbs)
     records.add(verbs, _verb)
     _add_job_verbs(verbs)
+    config.add(verbs, _verb)
+    stream.add(verbs, _verb)
+    service.add(verbs, _verb)
+    health.add(verbs, _verb)
 
 
 def _add_meter_verbs(verbs: Any) -> None:

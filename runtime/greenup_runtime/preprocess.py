@@ -77,7 +77,7 @@ def to_window(series: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike
     time base already comes back with its values unchanged. `times_s` are seconds, rising. Raises DataFault for a
     series that is empty, infinite, without any value in a channel, or of other channels than the policy's.
     """
-    return _equalized(_prepared(series, policy, times_s), policy)
+    return equalized(_prepared(series, policy, times_s), policy)
 
 
 def to_windows(recording: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike | None = None) -> Float32:
@@ -87,9 +87,9 @@ def to_windows(recording: npt.ArrayLike, policy: InputPolicy, times_s: npt.Array
     """
     prepared = _prepared(recording, policy, times_s)
     if policy.window is None:
-        return _equalized(prepared, policy)[None]
+        return equalized(prepared, policy)[None]
     pieces = segment(prepared, policy.window, policy.stride or policy.window)
-    return np.stack([_equalized(piece, policy) for piece in pieces])
+    return np.stack([equalized(piece, policy) for piece in pieces])
 
 
 def segment(recording: npt.NDArray[Any], window: int, stride: int) -> npt.NDArray[Any]:
@@ -118,18 +118,19 @@ def resampled_length(
         return samples
     if times_s is not None:
         times = _checked_times(times_s, samples)
-        return _count(float(times[-1] - times[0]), rate_hz)
-    return _count((samples - 1) / _known_rate(source_rate_hz), rate_hz)
+        return grid_count(float(times[-1] - times[0]), rate_hz)
+    return grid_count((samples - 1) / known_rate(source_rate_hz), rate_hz)
 
 
 def _prepared(series: npt.ArrayLike, policy: InputPolicy, times_s: npt.ArrayLike | None) -> Float64:
     """The series [channels, m] without gaps and on the policy's time base."""
-    values = _checked_values(series, policy)
+    values = checked_values(series, policy)
     times = None if times_s is None else _checked_times(times_s, values.shape[1])
     return _on_time_base(_filled(values, policy, times), policy, times)
 
 
-def _checked_values(series: npt.ArrayLike, policy: InputPolicy) -> Float64:
+def checked_values(series: npt.ArrayLike, policy: InputPolicy) -> Float64:
+    """A series as [channels, n] of float64. Raises DataFault for another shape, infinite or too large values."""
     try:
         values = np.asarray(series, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -173,7 +174,15 @@ def _filled(values: Float64, policy: InputPolicy, times: Float64 | None) -> Floa
     if missing.all(axis=1).any():
         channel = int(np.argmax(missing.all(axis=1)))
         raise DataFault(f"channel {channel} has no value at all", "check the sensor, or leave this series out")
-    axis = np.arange(values.shape[1], dtype=np.float64) if times is None else times
+    return gaps_filled(values, np.arange(values.shape[1], dtype=np.float64) if times is None else times)
+
+
+def gaps_filled(values: Float64, axis: Float64) -> Float64:
+    """Values [channels, n] with each channel's NaN interpolated linearly along `axis` [n], edges held.
+
+    Every channel has a value. What lies beyond the nearest values on both sides of a gap does not matter to it.
+    """
+    missing = np.isnan(values)
     rows = [np.interp(axis, axis[~gap], row[~gap]) for row, gap in zip(values, missing, strict=True)]
     return np.stack(rows)
 
@@ -182,12 +191,13 @@ def _on_time_base(values: Float64, policy: InputPolicy, times: Float64 | None) -
     if policy.rate_hz is None or (times is None and policy.source_rate_hz == policy.rate_hz):
         return values
     if times is None:
-        times = np.arange(values.shape[1]) / _known_rate(policy.source_rate_hz)
-    count = _count(float(times[-1] - times[0]), policy.rate_hz)
-    return _interpolated(values, times - times[0], np.arange(count) / policy.rate_hz)
+        times = np.arange(values.shape[1]) / known_rate(policy.source_rate_hz)
+    count = grid_count(float(times[-1] - times[0]), policy.rate_hz)
+    return interpolated(values, times - times[0], np.arange(count) / policy.rate_hz)
 
 
-def _count(span_s: float, rate_hz: float) -> int:
+def grid_count(span_s: float, rate_hz: float) -> int:
+    """How many samples of a time base of `rate_hz` lie in a span. Raises DataFault beyond MAX_SAMPLES."""
     count = int(min(span_s * rate_hz + _GRID_TOLERANCE, float(MAX_SAMPLES))) + 1
     if count > MAX_SAMPLES:
         raise DataFault(
@@ -197,7 +207,8 @@ def _count(span_s: float, rate_hz: float) -> int:
     return count
 
 
-def _known_rate(source_rate_hz: float | None) -> float:
+def known_rate(source_rate_hz: float | None) -> float:
+    """The source's rate. Raises DataFault where it is not known."""
     if source_rate_hz is None:
         raise DataFault(
             "a rate is asked for, but neither timestamps nor the rate of the source are known",
@@ -206,13 +217,14 @@ def _known_rate(source_rate_hz: float | None) -> float:
     return source_rate_hz
 
 
-def _equalized(values: Float64, policy: InputPolicy) -> Float32:
+def equalized(values: Float64, policy: InputPolicy) -> Float32:
+    """A piece [channels, n] as a window [channels, length], as the policy's `equalize` says."""
     samples = values.shape[1]
     if samples == policy.length:
         fitted = values
     elif policy.equalize == "resample":
         at = np.arange(samples, dtype=np.float64)
-        fitted = _interpolated(values, at, np.linspace(0.0, samples - 1, policy.length))
+        fitted = interpolated(values, at, np.linspace(0.0, samples - 1, policy.length))
     elif samples > policy.length:
         fitted = values[:, : policy.length]
     elif policy.equalize == "pad":
@@ -225,5 +237,6 @@ def _equalized(values: Float64, policy: InputPolicy) -> Float32:
     return np.ascontiguousarray(fitted, dtype=np.float32)
 
 
-def _interpolated(values: Float64, at: Float64, wanted: Float64) -> Float64:
+def interpolated(values: Float64, at: Float64, wanted: Float64) -> Float64:
+    """Values [channels, n] at times `at` [n], linearly interpolated at times `wanted` [m]: [channels, m]."""
     return np.stack([np.interp(wanted, at, row) for row in values])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ServerSettings:
 class RecordSettings:
     """Which inferences leave a record, and how much waits on the device for a host that is away."""
 
-    mode: str = "each"
+    mode: Literal["each", "every", "minute", "off"] = "each"
     """`each`, `every` (every n-th stands for n), `minute` (one aggregate per minute and variant), `off`."""
     every: int = 1
     meter: str = "auto"
@@ -62,12 +63,62 @@ class ShipSettings:
 
 
 @dataclass(frozen=True)
+class StreamSettings:
+    """What `greenup-runner stream` reads, how it cuts windows, where labels go."""
+
+    source: str = "-"
+    """`-` (stdin), a file, `serial:/dev/ttyUSB0`, or `mqtt://host:1883/topic` (`mqtts://` with TLS)."""
+    output: str = "-"
+    """`-` (stdout), a file that is appended to, or `mqtt://host:1883/topic`."""
+    samples: Literal["auto", "csv", "json"] = "auto"
+    """The form of a sample's line; `auto` looks at each line."""
+    labels: Literal["json", "text"] = "json"
+    """The form of a label's line."""
+    probabilities: bool = False
+    """Whether a label in JSON carries the probability of every class."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """What a numeric timestamp counts."""
+    follow: bool = False
+    """Whether a file is followed as it grows, through rotation and truncation, as `tail -F` does."""
+    from_start: bool = False
+    """Whether following begins with what the file holds already."""
+    rate_hz: float = 0.0
+    """Samples per second at which a file or stdin is replayed; 0 is as fast as it comes."""
+    window: int = 0
+    """Samples per window after resampling; 0 is the manifest's, else the model's own length."""
+    stride: int = 0
+    """Samples between the starts of windows; 0 is the manifest's, else no overlap."""
+    longest_gap_s: float = 0.0
+    """A longer gap begins the series anew; 0 is the length of one window."""
+    queue_windows: int = 64
+    """How many windows may wait for the model."""
+    overflow: Literal["auto", "wait", "drop"] = "auto"
+    """When the queue is full: let the source wait, or drop the oldest; `auto` waits for files and stdin."""
+    threads: int = 1
+    serial_baud: int = 115_200
+    mqtt_qos: int = 1
+    mqtt_client_id: str = ""
+    """With an id the broker keeps samples of quality of service 1 and 2 while the runner is away."""
+    mqtt_user: str = ""
+    mqtt_password_file: Path | None = None
+    mqtt_ca_file: Path | None = None
+    mqtt_certificate_file: Path | None = None
+    mqtt_key_file: Path | None = None
+    held_labels: int = 10_000
+    """How many labels wait for a broker that is away; then the oldest go."""
+    longest_back_off_s: float = 60.0
+    drain_s: float = 10.0
+    """How long the end waits for what is under way."""
+
+
+@dataclass(frozen=True)
 class RunnerSettings:
     """All tables of `runner.toml`."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
     records: RecordSettings = field(default_factory=RecordSettings)
     ship: ShipSettings = field(default_factory=ShipSettings)
-    log_format: str = "text"
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    log_format: Literal["text", "json"] = "text"
     """`text` for people and journald, `json` for collectors of logs."""
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -5,23 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from greenup_runtime.commands import Answer
 from greenup_runtime.errors import UsageFault
 from greenup_runtime.settings import ShipSettings
 from greenup_runtime.store import Store
+from greenup_runtime.verbs import flags
 
-_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("url", str, "the host's address: https://host[:port][/path]"),
-    ("token-file", Path, "file with the token that the host wants"),
-    ("ca-file", Path, "PEM certificates of those whom the host's certificate must come from"),
-    ("batch-records", int, "records in one request"),
-    ("every-s", float, "pause between two times, in seconds"),
-    ("longest-back-off-s", float, "longest pause after failures, in seconds"),
-)
+_TABLE = "ship"
 
 
 def add(verbs: Any, verb: Any) -> None:
@@ -34,8 +26,7 @@ def add(verbs: Any, verb: Any) -> None:
     ack.add_argument("seq", type=int, help="highest sequence number stored")
     shipping = verb(verbs, "ship", ship, "send records to the host until stopped")
     shipping.add_argument("--once", action="store_true", help="send what waits, and end")
-    for name, kind, meaning in _FLAGS:
-        shipping.add_argument(f"--{name}", type=kind, help=meaning)
+    flags.add(shipping, _TABLE)
 
 
 def since(arguments: argparse.Namespace, store: Store) -> Answer:
@@ -68,10 +59,8 @@ def ship(arguments: argparse.Namespace, store: Store) -> Answer:
 
 
 def settings_of(arguments: argparse.Namespace) -> ShipSettings:
-    """Settings with what the command line says put over them. Raises UsageFault where no address is known."""
-    names = [name.replace("-", "_") for name, _, _ in _FLAGS]
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    settings = replace(ShipSettings(), **given)
+    """The table `ship`. Raises UsageFault where no address is known."""
+    settings = flags.settings_of(arguments, _TABLE).settings.ship
     if not settings.url:
         raise UsageFault(
             "nobody said where records go", "write --url https://HOST, or url in [ship] of runner.toml"

@@ -1,0 +1,1 @@
+"""Files that make greenup-runner a service: systemd units, account, folders, rights on sensors."""
