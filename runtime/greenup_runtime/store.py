@@ -154,10 +154,14 @@ class Store:
         """Let the selected variant serve from now on, by one atomic rename.
 
         Raises IntegrityFault for a selection without a valid signature, for another device, or not newer than
-        the last one, and for a bundle that was not proven on this device with this runtime.
+        the last one, and for a bundle that was not proven on this device with this runtime. The selection that
+        serves already may be committed again: that changes nothing.
         """
         with self.lock():
             state = self.state()
+            current = state["current"]
+            if current and (current["selection"], current["signature"]) == (chosen, signature):
+                return
             if signature or not allow_unsigned:
                 verify(selection_bytes(chosen), signature, self.allowed_signers)
             selection.check(chosen, self.device_id, state["highest_sequence"])
