@@ -289,6 +289,8 @@ def test_a_full_disk_leaves_what_serves(parts: Parts, ready: Path, small_disk: P
     home = small_disk / "home"
     shutil.copytree(ready, home)
     shutil.rmtree(home / "bundles" / parts.new.bundle.digest)
+    for name in set(parts.new.bundle.blob_names()) - set(parts.old.bundle.blob_names()):
+        (home / "blobs/sha256" / name).unlink()
     fill = small_disk / "fill"
     with contextlib.suppress(OSError), fill.open("wb", buffering=0) as file:
         while file.write(bytes(512)):
@@ -365,14 +367,14 @@ def test_a_home_of_somebody_else_is_one_message(
 # --- signers
 
 
-def order(parts: Parts, store: Store, key: SigningKey, sequence: int, **changes: object) -> bytes:
+def order(parts: Parts, store: Store, key: SigningKey, number: int, **changes: object) -> bytes:
     """A signed change of the signers, as a host sends it."""
     change = {
         "schema": signers.CHANGE_SCHEMA,
         "device": store.device_id,
         "action": "add",
         "signer": parts.stranger.allowed_signers_line(),
-        "sequence": sequence,
+        "sequence": number,
         **changes,
     }
     return json.dumps({"change": change, "signature": key.sign(signers.change_bytes(change))}).encode()

@@ -15,15 +15,16 @@ import binascii
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from greenup_runtime import manifest as fields
 from greenup_runtime.errors import IntegrityFault, UsageFault
 from greenup_runtime.files import write_atomic
-from greenup_runtime.signing import NAMESPACE, REVOKED_NAME, verify
+from greenup_runtime.signing import NAMESPACE, REVOKED_NAME, ssh_keygen, verify
 
-CHANGE_SCHEMA = "greenup.signers/1"
+CHANGE_SCHEMA = "greenup.signers.change/1"
 ACTIONS = ("add", "remove", "revoke")
 MAX_SIGNERS = 100
 _LINE = re.compile(
@@ -51,7 +52,12 @@ def listed(allowed_signers: Path) -> list[dict[str, Any]]:
 def checked(line: str) -> str:
     """One line that names one signer, for greenup's namespace only. Raises UsageFault for anything else."""
     name, kind, key = _parts(line.strip())
-    fingerprint(key)
+    command = [ssh_keygen(), "-l", "-f", "-"]
+    done = subprocess.run(command, input=f"{kind} {key}\n".encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise UsageFault(
+            f"this is no signer: ssh-keygen knows no such key as {key[:40]}", "copy the .pub file's line"
+        )
     return f'{name} namespaces="{NAMESPACE}" {kind} {key}'
 
 

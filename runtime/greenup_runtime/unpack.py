@@ -89,7 +89,7 @@ def store_blobs(archive: Iterator[Member], wanted: Collection[str], blobs: Path,
         if name in seen:
             raise IntegrityFault(f"the pushed archive holds blob {name[:12]}… twice", PUSH_AGAIN)
         seen.add(name)
-        _check_room(member, blobs)
+        _check_size(member, blobs)
         if _store_blob(member, name, blobs):
             stored.append(name)
     sync_folder(blobs)
@@ -115,7 +115,7 @@ def _store_blob(member: Member, name: str, blobs: Path) -> bool:
     return not existed
 
 
-def _check_room(member: Member, blobs: Path) -> None:
+def _check_size(member: Member, blobs: Path) -> None:
     if member.size_bytes > MAX_BLOB_BYTES:
         raise IntegrityFault("the pushed archive is larger than any bundle may be", PUSH_AGAIN)
     free_bytes = shutil.disk_usage(blobs).free
