@@ -47,7 +47,7 @@ def prove(
     if signature or not allow_unsigned:
         signer = signing.verify(bundle.manifest_bytes, signature, allowed_signers)
     for variant in bundle.variants:
-        _check_file(bundle, variant)
+        check_file(bundle, variant)
     _check_memory(bundle, root)
     golden = bundle.golden()
     features = cpu.isa_features(root)
@@ -57,8 +57,8 @@ def prove(
     return Proof(bundle.digest, signer, proofs)
 
 
-def _check_file(bundle: Bundle, variant: Variant) -> None:
-    """The file is what the manifest says, and asks for nothing outside itself."""
+def check_file(bundle: Bundle, variant: Variant) -> None:
+    """Raise IntegrityFault for a file that is not what the manifest says, or asks for anything outside itself."""
     content = bundle.path(variant.blob).read_bytes()
     try:
         facts = onnx_file.read(content)
@@ -85,8 +85,23 @@ def _prove_variant(bundle: Bundle, variant: Variant, golden: Golden, features: t
     if missing:
         return VariantProof(variant.name, False, None, f"this CPU lacks {', '.join(missing)}")
     before = memory.resident_bytes()
-    actual = _outputs(bundle, variant, golden)
+    try:
+        error = check_golden(engine.load(bundle, variant.name), variant, golden)
+    except _RUN_ERRORS as fault:
+        raise DeviceFault(
+            f"variant {variant.name} cannot run on this device: {str(fault)[:300]}",
+            "free memory on the device, or build for its target",
+        ) from fault
+    return VariantProof(variant.name, True, error, memory_bytes=max(0, memory.resident_bytes() - before))
+
+
+def check_golden(loaded: engine.Engine, variant: Variant, golden: Golden) -> float:
+    """The largest error of a loaded variant on the golden samples. Raises IntegrityFault above its tolerance."""
     expected = golden.expected[variant.name]
+    try:
+        actual = loaded.infer(golden.windows)
+    except UsageFault as fault:
+        raise IntegrityFault(f"variant {variant.name}: {fault.message}", REBUILD) from fault
     fits = isinstance(actual, np.ndarray) and actual.dtype == np.float32 and actual.shape == expected.shape
     if not fits:
         wanted = list(expected.shape)
@@ -100,19 +115,7 @@ def _prove_variant(bundle: Bundle, variant: Variant, golden: Golden, features: t
             f"tolerance {variant.tolerance:g}",
             "this device's kernels compute something else: build for its target, or leave the variant out",
         )
-    return VariantProof(variant.name, True, error, memory_bytes=max(0, memory.resident_bytes() - before))
-
-
-def _outputs(bundle: Bundle, variant: Variant, golden: Golden) -> engine.Float32:
-    try:
-        return engine.load(bundle, variant.name).infer(golden.windows)
-    except UsageFault as fault:
-        raise IntegrityFault(f"variant {variant.name}: {fault.message}", REBUILD) from fault
-    except _RUN_ERRORS as error:
-        raise DeviceFault(
-            f"variant {variant.name} cannot run on this device: {str(error)[:300]}",
-            "free memory on the device, or build for its target",
-        ) from error
+    return error
 
 
 def _check_memory(bundle: Bundle, root: Path) -> None:
