@@ -114,6 +114,16 @@ def test_a_blob_that_the_disk_spoiled_is_sent_again(parts: Parts, home: Path) ->
     assert runner(home, "install", stdin=parts.new.tar).code == 0
 
 
+def test_status_does_not_load_onnxruntime(home: Path) -> None:
+    code = (
+        "import sys; from greenup_runtime import cli; assert cli.run(sys.argv[1:]) == 0;"
+        "sys.exit('onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--home", home, "status"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"is: serving" in done.stdout
+
+
 # --- rollback
 
 

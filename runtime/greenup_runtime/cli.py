@@ -108,7 +108,10 @@ def _lines(value: Any, indent: str = "") -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "—" if value is None or value in ({}, []) else str(value)
+    if value is None or value in ({}, []):
+        return "—"
+    first, *more = str(value).strip().splitlines() or [""]
+    return f"{first} …" if more else first
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ bundles go, last the blobs that nothing names: a crash in between leaves too muc
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from greenup_runtime import installing, jobs
@@ -33,7 +33,8 @@ class Collected:
 
     def to_json(self) -> dict[str, Any]:
         """As the verb answers it."""
-        return asdict(self)
+        lists = {name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)}
+        return {**vars(self), **lists}
 
 
 def collect(store: Store, keep: int = KEEP, grace_h: float = GRACE_H, *, dry_run: bool = False) -> Collected:

@@ -45,7 +45,7 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """The proof as a verb answers it."""
-        return asdict(self)
+        return {"bundle": self.bundle, "signer": self.signer, "variants": [asdict(row) for row in self.variants]}
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> Proof:
