@@ -54,7 +54,7 @@ def test_commit_asks_for_a_proof_made_here_with_this_runtime(parts: Parts, home:
         done = runner(home, "commit", stdin=envelope)
         assert (done.code, f"proven with another {what}" in done.err) == (4, True), done.err
         assert f"greenup-runner prove {parts.new.bundle.digest}" in done.err
-    path.unlink()
+    path.write_text('{"schema": "greenup.proof/1"}')
     assert "was not proven on this device" in runner(home, "commit", stdin=envelope).err
     assert Store(home).serving()[0].digest == parts.old.bundle.digest
     assert runner(home, "prove", parts.new.bundle.digest).code == 0
@@ -416,6 +416,20 @@ def test_what_is_no_signer_is_not_trusted(line: str, tmp_path: Path) -> None:
         done = runner(tmp_path / "new", *argv, stdin=line.encode())
         assert (done.code, "this is no signer" in done.err) == (2, True), done.err
     assert not (tmp_path / "new/allowed_signers").exists()
+
+
+def test_signers_that_were_written_by_hand_are_understood(parts: Parts, home: Path) -> None:
+    path = home / "allowed_signers"
+    kind, key = parts.stranger.public.split()[:2]
+    path.write_text(f'# ours\n{path.read_text()}a@b,c@d valid-after="20200101" {kind} {key} at home\nbroken\n')
+    rows = runner(home, "status").json()["signers"]
+    assert [(row["name"], row["kind"]) for row in rows] == [
+        ("owner", "ssh-ed25519"),
+        ("a@b,c@d", "ssh-ed25519"),
+        ("broken", "unknown"),
+    ]
+    assert not runner(home, "trust", stdin=parts.stranger.allowed_signers_line().encode()).json()["changed"]
+    assert runner(home, "signers", "remove", "a@b,c@d").code == 0
 
 
 def test_over_a_link_signers_change_only_by_a_signed_order(parts: Parts, home: Path) -> None:

@@ -102,7 +102,7 @@ def _prove_here(arguments: argparse.Namespace, store: Store) -> Answer:
     """The proof's own process: the only one that loads a model nobody has proven yet."""
     from greenup_runtime import proof, proving
 
-    proving.confine(arguments.root)
+    proving.confine(arguments.root, arguments.limit_s)
     bundle, signature = store.bundle(arguments.bundle)
     unsigned = arguments.allow_unsigned
     return proof.prove(

@@ -6,7 +6,9 @@ time limit. What it last wrote to its log is part of the fault.
 
 from __future__ import annotations
 
+import math
 import resource
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -46,8 +48,12 @@ def prove_installed(
     return proof
 
 
-def confine(root: Path) -> None:
-    """Called by the child: no more memory than is free, and the first to go where it runs out."""
+def confine(root: Path, limit_s: float) -> None:
+    """Called by the child: no more memory than is free, the first to go where it runs out, an end in any case.
+
+    The parent ends it after `limit_s`; where the parent was killed, the alarm does a little later.
+    """
+    signal.alarm(math.ceil(limit_s) + 1)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     free_bytes = memory.available_bytes(root)
@@ -60,7 +66,15 @@ def confine(root: Path) -> None:
 
 def _by_child(store: Store, digest: str, allow_unsigned: bool, root: Path, limit_s: float) -> Proof:
     command = [sys.executable, "-m", "greenup_runtime.cli", "--home", str(store.home), "--root", str(root)]
-    command += ["--framed", "prove", digest, IN_PROCESS, *(["--allow-unsigned"] if allow_unsigned else [])]
+    command += [
+        "--framed",
+        "prove",
+        digest,
+        IN_PROCESS,
+        "--limit-s",
+        str(limit_s),
+        *(["--allow-unsigned"] if allow_unsigned else []),
+    ]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=limit_s)
     except subprocess.TimeoutExpired as error:

@@ -27,6 +27,7 @@ from greenup_runtime.signing import NAMESPACE, REVOKED_NAME, ssh_keygen, verify
 CHANGE_SCHEMA = "greenup.signers.change/1"
 ACTIONS = ("add", "remove", "revoke")
 MAX_SIGNERS = 100
+_KEY = re.compile(r"(?P<kind>(?:ssh|ecdsa|sk)-[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/=]+)")
 _LINE = re.compile(
     r'(?P<name>[A-Za-z0-9@._+-]{1,100}) (?:namespaces="[a-z,]{1,100}" )?'
     r"(?P<kind>(?:ssh|ecdsa|sk)-[a-z0-9@.-]{1,60}) (?P<key>[A-Za-z0-9+/=]{16,4000})(?: [ -~]{0,200})?"
@@ -44,7 +45,7 @@ def listed(allowed_signers: Path) -> list[dict[str, Any]]:
     revoked = _revoked(allowed_signers)
     rows = []
     for line in lines(allowed_signers):
-        name, kind, key = _parts(line)
+        name, kind, key = _found(line)
         rows.append({"name": name, "kind": kind, "fingerprint": fingerprint(key), "revoked": key in revoked})
     return rows
 
@@ -64,10 +65,10 @@ def checked(line: str) -> str:
 def add(allowed_signers: Path, line: str) -> bool:
     """Trust one more signer; returns whether that is new. Raises IntegrityFault for a revoked key."""
     line, known = checked(line), lines(allowed_signers)
-    key = _parts(line)[2]
+    key = key_of(line)
     if key in _revoked(allowed_signers):
         raise IntegrityFault(f"the key {fingerprint(key)} is revoked on this device", "use another key")
-    if key in {_parts(other)[2] for other in known}:
+    if key in map(key_of, known):
         return False
     if len(known) >= MAX_SIGNERS:
         raise UsageFault(f"this device trusts {MAX_SIGNERS} signers already", "remove some first")
@@ -83,18 +84,18 @@ def remove(allowed_signers: Path, which: str) -> list[str]:
     known = lines(allowed_signers)
     gone = [line for line in known if _is(line, which)]
     if not gone:
-        names = ", ".join(_parts(line)[0] for line in known) or "none"
+        names = ", ".join(_found(line)[0] for line in known) or "none"
         raise UsageFault(f"this device trusts no signer {ascii(which)[:100]}", f"it trusts: {names}")
     left = [line for line in known if line not in gone]
     if not left:
         raise UsageFault("the last signer cannot be removed", "add the next one first")
     _write(allowed_signers, left)
-    return [fingerprint(_parts(line)[2]) for line in gone]
+    return [fingerprint(key_of(line)) for line in gone]
 
 
 def revoke(allowed_signers: Path, which: str) -> list[str]:
     """Revoke a signer's keys, by name or fingerprint: they count no more, even if they are added again."""
-    gone = [_parts(line) for line in lines(allowed_signers) if _is(line, which)]
+    gone = [_found(line) for line in lines(allowed_signers) if _is(line, which)]
     if gone and len(gone) == len(lines(allowed_signers)):
         raise UsageFault("the last signer cannot be revoked", "add the next one first")
     revoked = allowed_signers.with_name(REVOKED_NAME)
@@ -129,17 +130,28 @@ def check_change(change: Any, signature: Any, device: str, highest: int, allowed
 
 
 def fingerprint(key: str) -> str:
-    """A key's fingerprint as ssh-keygen shows it. Raises UsageFault for a key that is none."""
+    """A key's fingerprint as ssh-keygen shows it; `unknown` for a text that is no key."""
     try:
         digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
-    except binascii.Error as error:
-        raise UsageFault(f"this is no public key: {error}") from error
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+    except binascii.Error:
+        return "unknown"
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=") if key else "unknown"
 
 
 def _is(line: str, which: str) -> bool:
-    name, _, key = _parts(line)
+    name, _, key = _found(line)
     return which in (name, fingerprint(key))
+
+
+def key_of(line: str) -> str:
+    """The key of a line, whatever stands before it."""
+    return _found(line)[2]
+
+
+def _found(line: str) -> tuple[str, str, str]:
+    """Name, kind and key of a line that somebody may have written by hand, with options of ssh-keygen's."""
+    found = _KEY.search(line)
+    return (line.split()[0], found["kind"], found["key"]) if found else (line.split()[0], "unknown", "")
 
 
 def _parts(line: str) -> tuple[str, str, str]:

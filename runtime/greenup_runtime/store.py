@@ -85,7 +85,7 @@ class Store:
         line = signers.checked(line)
         with self.lock():
             known = signers.lines(self.allowed_signers)
-            if line in known:
+            if signers.key_of(line) in map(signers.key_of, known):
                 return False
             if known:
                 raise IntegrityFault(
@@ -136,7 +136,15 @@ class Store:
     def proof(self, digest: str) -> dict[str, Any] | None:
         """The proof kept beside a bundle, whether or not it still holds; None where there is none."""
         path = self._folder(digest) / PROOF_NAME
-        return layout.read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            kept = layout.read_json(path)
+            Proof.from_json(kept)
+        except (DeviceFault, KeyError, TypeError):
+            # A damaged proof is none; the next one takes its place.
+            return None
+        return kept
 
     def proof_lacks(self, digest: str, root: Path = Path("/")) -> str | None:
         """Why a bundle needs a proof before it may serve here with this runtime; None where its proof holds."""
