@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -15,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_parts import Parts, runner, tree
 
-from greenup_runtime.errors import GreenupError
+from greenup_runtime import golden_samples, onnx_file
+from greenup_runtime.bundle import parse
+from greenup_runtime.errors import GreenupError, IntegrityFault
 from greenup_runtime.proof import prove
 from greenup_runtime.selection import make as make_selection
 from greenup_runtime.selection import selection_bytes
@@ -154,7 +157,7 @@ def test_wanted_tells_nothing_of_other_files(home: Path) -> None:
     refused(runner(home, "wanted", stdin=b"[1]"), "by their sha256", 2)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8),
     cut=st.integers(0, 3),
@@ -178,3 +181,27 @@ def test_a_good_archive_with_changed_bytes_is_refused_or_the_same(
     assert (parts.new.bundle.digest in store.installed()) == (done.code == 0)
     assert whole or done.code == 4
     assert not list(home.rglob(".*"))
+
+
+EDITS = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+def changed(content: bytes, edits: list[tuple[int, int]]) -> bytes:
+    edited = bytearray(content)
+    for at, value in edits:
+        edited[at % len(edited)] = value
+    return bytes(edited)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edits=EDITS)
+def test_changed_bytes_of_any_part_are_one_fault_of_its_reader(edits: list[tuple[int, int]], parts: Parts) -> None:
+    bundle = parts.new.bundle
+    with contextlib.suppress(IntegrityFault):
+        parse(changed(bundle.manifest_bytes, edits), bundle.blobs)
+    for name in (bundle.variants[1].blob, bundle.golden_blob):
+        content = changed(bundle.path(name).read_bytes(), edits)
+        with contextlib.suppress(ValueError):
+            onnx_file.read(content)
+        with contextlib.suppress(ValueError):
+            golden_samples.read(content, ("fp32", "pruned"), (1, 32), 2)
