@@ -107,11 +107,6 @@ SCENES = {
 }
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return store_parts.make(tmp_path_factory.mktemp("parts"))
-
-
 def visit(scene: Scene, parts: Parts, tmp_path: Path, every: int) -> int:
     """Kill at the points, and check each; returns how many were visited."""
     ready = tmp_path / "ready"

@@ -25,21 +25,10 @@ from greenup_runtime.selection import selection_bytes
 from greenup_runtime.store import Store
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return store_parts.make(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module")
-def ready(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("ready") / "home"
-    store_parts.serving_home(parts, home)
-    return home
-
-
 @pytest.fixture
-def home(ready: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ready, tmp_path / "home"))
+def home(serving_home: Path, tmp_path: Path) -> Path:
+    """Here the new bundle is not known yet: what is left of it shows."""
+    return Path(shutil.copytree(serving_home, tmp_path / "home"))
 
 
 def refused(done: store_parts.Done, why: str, code: int = 4) -> None:
@@ -163,11 +152,11 @@ def test_wanted_tells_nothing_of_other_files(home: Path) -> None:
     cut=st.integers(0, 3),
 )
 def test_a_good_archive_with_changed_bytes_is_refused_or_the_same(
-    edits: list[tuple[int, int]], cut: int, parts: Parts, ready: Path, tmp_path: Path
+    edits: list[tuple[int, int]], cut: int, parts: Parts, serving_home: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "fuzzed"
     shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(ready, home)
+    shutil.copytree(serving_home, home)
     archive = bytearray(parts.new.tar)
     for at, value in edits:
         archive[at % len(archive)] = value
