@@ -11,6 +11,7 @@ from typing import Any
 
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
+from greenup_runtime.proving import PROOF_LIMIT_S
 from greenup_runtime.store import Store, default_home
 from greenup_runtime.verbs import signers, upkeep
 
@@ -137,7 +138,7 @@ def _add_verbs(verbs: Any) -> None:
     _verb(verbs, "install", commands.install, "store the bundle that arrives as a tar on stdin")
     prove = _verb(verbs, "prove", commands.prove, "check an installed bundle with its golden samples")
     prove.add_argument("bundle", help="digest of the bundle")
-    prove.add_argument("--limit-s", type=float, default=300.0, help="longest time that a proof may take")
+    prove.add_argument("--limit-s", type=float, default=PROOF_LIMIT_S, help="longest time that a proof may take")
     prove.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     commit = _verb(verbs, "commit", commands.commit, "let the signed selection on stdin serve")
     commit.add_argument("--variant", help="select this one here, unsigned, instead of reading stdin")
