@@ -51,10 +51,12 @@ def new_serves(parts: Parts, home: Path) -> None:
 
 
 def old_may_go(parts: Parts, home: Path) -> None:
-    """The old bundle is no former one any more, and there is a blob that none needs."""
+    """Another bundle served between the old and the new one, and there is a blob that none needs."""
     new_serves(parts, home)
     store = Store(home)
-    store.write_state({**store.state(), "history": []})
+    (old,) = store.state()["history"]
+    between = {**old, "selection": {**old["selection"], "bundle": "f" * 64}}
+    store.write_state({**store.state(), "history": [between, old]})
     (store.blobs / ("0" * 64)).write_bytes(b"nobody needs this")
 
 
@@ -100,7 +102,7 @@ SCENES = {
     "install": Scene(("install",), serving, new_tar),
     "commit": Scene(("commit",), both_installed, commit_new, ("old", "new")),
     "rollback": Scene(("rollback",), new_serves, serves=("new", "old")),
-    "gc": Scene(("gc", "--grace-h", "0"), old_may_go, serves=("new",)),
+    "gc": Scene(("gc", "--grace-h", "0", "--keep", "1"), old_may_go, serves=("new",)),
     "resume": Scene(("resume",), cut),
     "signers-add": Scene(("signers", "add"), serving, stranger_line),
     "migration": Scene(("status",), first_layout),
@@ -133,6 +135,10 @@ def check(scene: Scene, parts: Parts, home: Path, stdin: bytes, point: str) -> N
     again = store_parts.runner(home, *scene.argv, stdin=stdin)
     assert again.code == 0, (point, again.err)
     assert serves(parts, home) == scene.serves[-1], point
+    if scene.argv[0] == "gc":
+        assert Store(home).installed() == [parts.new.bundle.digest], point
+        assert set(Store(home).missing(["0" * 64, *parts.old.bundle.blob_names()])) >= {"0" * 64}, point
+        assert len(Store(home).state()["history"]) == 1, point
     assert store_parts.runner(home, "resume").code == 0
     assert list(home.rglob(".*")) == [], point
 
