@@ -40,15 +40,16 @@ def signed_bundle(folder: Path, key: SigningKey, **options: Any) -> tuple[Bundle
     return bundle, signature
 
 
-def install(store: Store, bundle: Bundle, signature: str | None) -> Bundle:
+def push(store: Store, bundle: Bundle, signature: str | None) -> Bundle:
     archive = packing.to_tar(bundle, signature, bundle.blob_names())
     return store.install(io.BytesIO(archive))
 
 
-def install_proven(store: Store, bundle: Bundle, signature: str | None, *, allow_unsigned: bool = False) -> Bundle:
-    """Install and prove as `push` does, but without a process of its own for the proof."""
-    installed = install(store, bundle, signature)
-    store.keep_proof(prove(installed, signature, store.allowed_signers, allow_unsigned=allow_unsigned))
+def install(store: Store, bundle: Bundle, signature: str | None) -> Bundle:
+    """Install and prove, as a host's push does, but without a process of its own for the proof."""
+    installed = push(store, bundle, signature)
+    unsigned = signature is None
+    store.keep_proof(prove(installed, signature, store.allowed_signers, allow_unsigned=unsigned))
     return installed
 
 
@@ -70,7 +71,7 @@ def commit(store: Store, key: SigningKey, chosen: dict[str, Any]) -> None:
 
 def test_install_prove_commit_serves(tmp_path: Path, store: Store, key: SigningKey) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
-    installed = install(store, bundle, signature)
+    installed = push(store, bundle, signature)
     proof = prove_installed(store, installed.digest)
     assert proof.usable() == ("fp32", "pruned")
     assert proof.signer == "greenup-project"
@@ -91,7 +92,7 @@ def test_rollback_brings_the_former_selection_back_with_its_cause(
     tmp_path: Path, store: Store, key: SigningKey
 ) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
-    install_proven(store, bundle, signature)
+    install(store, bundle, signature)
     commit(store, key, selection(store, bundle, 1, "fp32"))
     commit(store, key, selection(store, bundle, 2, "pruned"))
     store.rollback("labels looked wrong")
@@ -103,7 +104,7 @@ def test_rollback_brings_the_former_selection_back_with_its_cause(
 
 def test_an_older_selection_is_refused_after_a_rollback_too(tmp_path: Path, store: Store, key: SigningKey) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
-    install_proven(store, bundle, signature)
+    install(store, bundle, signature)
     for sequence in (1, 2):
         commit(store, key, selection(store, bundle, sequence))
     store.rollback("test")
@@ -115,7 +116,7 @@ def test_a_selection_for_another_device_or_with_changed_content_is_refused(
     tmp_path: Path, store: Store, key: SigningKey
 ) -> None:
     bundle, signature = signed_bundle(tmp_path / "b", key)
-    install_proven(store, bundle, signature)
+    install(store, bundle, signature)
     with pytest.raises(IntegrityFault, match="another device"):
         commit(store, key, {**selection(store, bundle, 1), "device": "other"})
     chosen = selection(store, bundle, 1)
