@@ -283,7 +283,16 @@ def test_a_store_of_layout_1_is_brought_up_to_date(parts: Parts, home: Path) -> 
 def test_a_damaged_file_of_the_store_is_one_message(name: str, content: str, home: Path) -> None:
     (home / name).write_text(content)
     done = runner(home, "status")
-    assert (done.code, f"{name} is damaged" in done.err) == (3, True), done.err
+    assert (done.code, f"{name} is damaged" in done.err) == (4, True), done.err
+
+
+@pytest.mark.parametrize(
+    "state", [{"current": 5}, {"current": {"selection": {}, "signature": None}}, {"history": 1}, {"history": [[]]}]
+)
+def test_a_state_of_another_form_is_one_message(state: dict[str, object], home: Path) -> None:
+    (home / "state.json").write_text(json.dumps(state))
+    done = runner(home, "status")
+    assert (done.code, "state.json is damaged" in done.err) == (4, True), done.err
 
 
 def test_memory_is_what_the_control_group_leaves(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from greenup_runtime.errors import DeviceFault
+from greenup_runtime.errors import DeviceFault, IntegrityFault
 from greenup_runtime.files import locked, make_folder, write_json
 
 VERSION = 2
@@ -25,7 +25,7 @@ FOLDERS = ("blobs/sha256", "bundles", "incoming")
 def prepare(home: Path, wait_s: float) -> str:
     """Make the layout, or bring an older one up to date; returns the device's id.
 
-    Raises DeviceFault for a newer layout or a damaged file of it.
+    Raises DeviceFault for a newer layout, IntegrityFault for a damaged file of it.
     """
     if _version(home) == VERSION:
         return _device_id(home)
@@ -74,7 +74,7 @@ def _device_id(home: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One of the store's own files. Raises DeviceFault where it is damaged."""
+    """One of the store's own files. Raises IntegrityFault where it is damaged."""
     try:
         value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
@@ -84,6 +84,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def damaged(path: Path, why: object) -> DeviceFault:
+def damaged(path: Path, why: object) -> IntegrityFault:
     """The fault of a file that only the runner writes, and that is not as it was written."""
-    return DeviceFault(f"{path} is damaged: {why}", "is the disk failing? move the file away, and push again")
+    return IntegrityFault(f"{path} is damaged: {why}", "is the disk failing? move the file away, and push again")

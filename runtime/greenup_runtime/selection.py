@@ -49,3 +49,11 @@ def check(selection: Any, device: str, highest: int) -> None:
             f"the selection is old: its number is {sequence}, {highest} was seen here",
             "push again, which makes a new one",
         )
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether a value is what the state keeps of a committed selection."""
+    chosen = entry.get("selection") if isinstance(entry, dict) else None
+    if not isinstance(chosen, dict) or not isinstance(entry.get("signature"), (str, type(None))):
+        return False
+    return all(isinstance(chosen.get(name), str) for name in ("bundle", "variant"))

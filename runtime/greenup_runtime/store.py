@@ -141,7 +141,7 @@ class Store:
         try:
             kept = layout.read_json(path)
             Proof.from_json(kept)
-        except (DeviceFault, KeyError, TypeError):
+        except (IntegrityFault, KeyError, TypeError):
             # A damaged proof is none; the next one takes its place.
             return None
         return kept
@@ -200,12 +200,15 @@ class Store:
     def state(self) -> dict[str, Any]:
         """What serves (`current`), what served before (`history`, the newest first; `previous`), and `cause`.
 
-        `cause` says why the last switch was a rollback. Raises DeviceFault where the file is damaged.
+        `cause` says why the last switch was a rollback. Raises IntegrityFault where the file is damaged.
         """
         path = self.home / "state.json"
         state: dict[str, Any] = {"current": None, "history": [], "highest_sequence": 0, "cause": None}
         if path.exists():
             state.update(layout.read_json(path))
+        entries = [state["current"]] if state["current"] is not None else []
+        if not isinstance(state["history"], list) or not all(map(selection.is_entry, entries + state["history"])):
+            raise layout.damaged(path, "it names no selection that was committed")
         return {**state, "previous": state["history"][0] if state["history"] else None}
 
     def write_state(self, state: dict[str, Any]) -> None:
