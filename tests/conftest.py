@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from store_parts import Parts
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -77,3 +82,37 @@ def archive_folder() -> Path:
     if not folder:
         pytest.skip("GREENUP_DATA is not set: it names the folder with the real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """Two signed bundles and two keys, for tests of a device's store."""
+    import store_parts
+
+    return store_parts.make(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="session")
+def serving_home(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runner's home where the old bundle serves and nothing else is; for copying."""
+    import store_parts
+
+    return store_parts.serving_home(parts, tmp_path_factory.mktemp("serving") / "home").home
+
+
+@pytest.fixture(scope="session")
+def proven_home(parts: Parts, serving_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runner's home where the old bundle serves and the new one is proven; for copying."""
+    import store_parts
+
+    from greenup_runtime.store import Store
+
+    home = shutil.copytree(serving_home, tmp_path_factory.mktemp("proven") / "home")
+    store_parts.install_proven(Store(home), parts.new)
+    return home
+
+
+@pytest.fixture
+def home(proven_home: Path, tmp_path: Path) -> Path:
+    """A copy of `proven_home` of the test's own."""
+    return Path(shutil.copytree(proven_home, tmp_path / "home"))

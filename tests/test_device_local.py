@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 import small_bundle
+import store_parts
 
 from greenup import bundle as packing
 from greenup import loop
 from greenup.collect.store import RecordStore, collect
-from greenup.devices import inventory
+from greenup.devices import inventory, signers
 from greenup.devices import push as pushing
 from greenup.devices.client import RunnerClient
 from greenup.devices.link import LocalLink
 from greenup.devices.unpack import unpack_files
 from greenup.loop import Session
 from greenup.recipe import MeasureSpec
+from greenup.report import sentences
 from greenup.signing import find_key
 from greenup_runtime import commands
 from greenup_runtime import trial as trials
@@ -50,7 +52,8 @@ def test_a_second_push_sends_no_blob_and_changes_nothing(session: Session) -> No
     before = session.device.runner.status()
     second = loop.push(session)
     assert (first.sent_blobs, second.sent_blobs) == (3, 0)
-    assert session.device.runner.status() == before
+    # What else is on this machine's disk changes at any time.
+    assert {**session.device.runner.status(), "disk": None} == {**before, "disk": None}
 
 
 def test_an_unsigned_bundle_is_pushed_only_if_allowed(session: Session, tmp_path: Path) -> None:
@@ -59,7 +62,11 @@ def test_an_unsigned_bundle_is_pushed_only_if_allowed(session: Session, tmp_path
         loop.push(session)
     unsigned = Session(session.device, session.out, None, session.progress, allow_unsigned=True)
     assert loop.push(unsigned).signer is None
-    assert session.device.runner.status()["current"]["signature"] is None
+    status = session.device.runner.status()
+    assert status["current"]["signature"] is None
+    assert status["unsigned"]
+    result = loop.assembled(unsigned, loop.measure(unsigned, QUICK, "none", seed=0, again=False))
+    assert sentences.bundle(result).endswith("unsigned (--allow-unsigned)")
 
 
 def another(session: Session, folder: Path) -> Session:
@@ -201,6 +208,31 @@ def test_select_is_numbered_and_does_nothing_twice(session: Session) -> None:
     assert chosen is not None
     assert chosen["sequence"] == 2
     assert pushing.select(session.device, bundle, "pruned", session.key) is None
+
+
+def test_a_variant_is_served_by_name(session: Session) -> None:
+    loop.serve(session, loop.push(session), "pruned")
+    assert session.device.runner.status()["current"]["selection"]["variant"] == "pruned"
+    assert json.loads((session.out / "selection.json").read_text())["trial"] is None
+    with pytest.raises(UsageFault, match="no variant 'int8'"):
+        loop.serve(session, loop.push(session), "int8")
+
+
+def test_signers_change_by_an_order_of_one_that_is_trusted(session: Session, tmp_path: Path) -> None:
+    loop.push(session)
+    assert session.key is not None
+    stranger = store_parts.new_key(tmp_path / "keys/stranger", "stranger")
+    runner, public = session.device.runner, str(tmp_path / "keys/stranger.pub")
+    with pytest.raises(IntegrityFault, match="not among those this device trusts"):
+        signers.change(runner, stranger, "add", public)
+    added = signers.change(runner, session.key, "add", public)
+    assert [row["name"] for row in added] == ["greenup-project", "stranger"]
+    revoked = signers.change(runner, stranger, "revoke", "greenup-project")
+    assert [row["name"] for row in revoked] == ["stranger"]
+    with pytest.raises(IntegrityFault):
+        signers.change(runner, session.key, "add", public)
+    with pytest.raises(UsageFault, match="is no public key"):
+        signers.change(runner, stranger, "add", str(tmp_path / "nothing.pub"))
 
 
 def test_a_running_job_can_be_cancelled_and_another_measurement_waits_its_turn(session: Session) -> None:

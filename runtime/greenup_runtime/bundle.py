@@ -10,8 +10,6 @@ On the device several bundles share one blob folder, so what two bundles have in
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from greenup_runtime import golden_samples
+from greenup_runtime import manifest as fields
 from greenup_runtime.errors import IntegrityFault, UsageFault
 from greenup_runtime.preprocess import InputPolicy
 
-SCHEMA = "greenup.manifest"
-VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
 BLOBS = Path("blobs") / "sha256"
@@ -84,12 +82,13 @@ class Bundle:
         return tuple(dict.fromkeys([*(variant.blob for variant in self.variants), self.golden_blob]))
 
     def golden(self) -> Golden:
-        """The golden samples. Raises IntegrityFault where they cannot be read."""
+        """The golden samples. Raises IntegrityFault where they cannot be read or do not fit the manifest."""
         try:
-            arrays = np.load(io.BytesIO(self.path(self.golden_blob).read_bytes()), allow_pickle=False)
-            expected = {variant.name: arrays[f"expected.{variant.name}"] for variant in self.variants}
-            return Golden(windows=arrays["windows"], expected=expected)
-        except (OSError, ValueError, KeyError) as error:
+            names = tuple(variant.name for variant in self.variants)
+            content = self.path(self.golden_blob).read_bytes()
+            shape = (self.policy.channels, self.policy.length)
+            return Golden(*golden_samples.read(content, names, shape, len(self.classes)))
+        except (OSError, ValueError) as error:
             raise IntegrityFault(f"golden samples cannot be read: {error}", REBUILD) from error
 
 
@@ -101,22 +100,21 @@ def sha256(data: bytes) -> str:
 def parse(manifest: bytes, blobs: Path) -> Bundle:
     """Read a manifest's bytes. Raises IntegrityFault for another schema, a newer version or a broken form."""
     try:
-        raw = json.loads(manifest)
-        _check_schema(raw)
+        raw = fields.read(manifest)
         return Bundle(
             digest=sha256(manifest),
-            name=raw["name"],
-            classes=tuple(raw["classes"]),
+            name=fields.name(raw["name"]),
+            classes=_classes(raw["classes"]),
             policy=InputPolicy.from_json(raw["input"]["policy"]),
-            batch=raw["input"]["batch"],
-            variants=tuple(_variant(entry) for entry in raw["variants"]),
-            golden_blob=_checked_hex(raw["golden"]["blob"]),
+            batch=_batch(raw["input"]["batch"]),
+            variants=_variants(raw["variants"]),
+            golden_blob=fields.hex_digest(raw["golden"]["blob"]),
             manifest=raw,
             manifest_bytes=manifest,
             blobs=blobs,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityFault(f"manifest is damaged: {error!r}", REBUILD) from error
+        raise IntegrityFault(f"manifest is damaged: {_reason(error)}", REBUILD) from error
 
 
 def open_folder(folder: Path) -> Bundle:
@@ -151,29 +149,32 @@ def check_blobs(bundle: Bundle) -> None:
             )
 
 
-def _check_schema(raw: dict[str, Any]) -> None:
-    if raw.get("schema") != SCHEMA:
-        raise IntegrityFault(f"not a bundle's manifest: schema {raw.get('schema')!r}", REBUILD)
-    if int(raw["version"]) > VERSION:
-        raise IntegrityFault(
-            f"manifest has schema version {raw['version']}, this program reads up to {VERSION}",
-            "update greenup-runtime on the device (and greenup on the host)",
-        )
+def _classes(names: Any) -> tuple[str, ...]:
+    return fields.distinct(tuple(fields.text(name) for name in fields.listed(names, 1, fields.MAX_CLASSES)))
+
+
+def _batch(value: Any) -> str:
+    if value not in ("any", "1"):
+        raise ValueError("batch is neither 'any' nor '1'")
+    return str(value)
+
+
+def _variants(entries: Any) -> tuple[Variant, ...]:
+    variants = tuple(_variant(entry) for entry in fields.listed(entries, 1, fields.MAX_VARIANTS))
+    fields.distinct(tuple(variant.name for variant in variants))
+    return variants
 
 
 def _variant(entry: dict[str, Any]) -> Variant:
     return Variant(
-        name=str(entry["name"]),
-        blob=_checked_hex(entry["blob"]),
-        size_bytes=int(entry["size_bytes"]),
-        opset=int(entry["opset"]),
-        isa=tuple(entry["isa"]),
-        tolerance=float(entry["tolerance"]),
+        name=fields.name(entry["name"]),
+        blob=fields.hex_digest(entry["blob"]),
+        size_bytes=fields.integer(entry["size_bytes"], 1, 1 << 40),
+        opset=fields.integer(entry["opset"], 1, 1_000),
+        isa=tuple(fields.name(feature) for feature in fields.listed(entry["isa"], 0, 32)),
+        tolerance=fields.tolerance(entry["tolerance"]),
     )
 
 
-def _checked_hex(name: str) -> str:
-    """A blob's name becomes a file name, so nothing but 64 hex digits may pass."""
-    if len(name) != 64 or set(name) - set("0123456789abcdef"):
-        raise ValueError(f"{name!r} is not a sha256")
-    return name
+def _reason(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

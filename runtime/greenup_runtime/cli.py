@@ -11,8 +11,9 @@ from typing import Any
 
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
+from greenup_runtime.proving import PROOF_LIMIT_S
 from greenup_runtime.store import Store, default_home
-from greenup_runtime.verbs import config, health, records, service, stream
+from greenup_runtime.verbs import config, health, records, service, signers, stream, upkeep
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -110,7 +111,10 @@ def _lines(value: Any, indent: str = "") -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "—" if value is None or value in ({}, []) else str(value)
+    if value is None or value in ({}, []):
+        return "—"
+    first, *more = str(value).strip().splitlines() or [""]
+    return f"{first} …" if more else first
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,11 +140,16 @@ def _add_verbs(verbs: Any) -> None:
     _verb(verbs, "install", commands.install, "store the bundle that arrives as a tar on stdin")
     prove = _verb(verbs, "prove", commands.prove, "check an installed bundle with its golden samples")
     prove.add_argument("bundle", help="digest of the bundle")
+    prove.add_argument("--limit-s", type=float, default=PROOF_LIMIT_S, help="longest time that a proof may take")
+    prove.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     commit = _verb(verbs, "commit", commands.commit, "let the signed selection on stdin serve")
+    commit.add_argument("--variant", help="select this one here, unsigned, instead of reading stdin")
+    commit.add_argument("--bundle", help="digest of that variant's bundle; else the one that serves")
     for parser in (prove, commit):
         parser.add_argument("--allow-unsigned", action="store_true", help="accept what nobody signed")
     rollback = _verb(verbs, "rollback", commands.rollback, "let what served before serve again")
     rollback.add_argument("--cause", default="asked for by hand", help="why; kept in the status")
+    rollback.add_argument("--steps", type=int, default=1, help="how many selections to go back")
     infer = _verb(verbs, "infer", commands.infer, "classify one recording with the variant that serves")
     infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
@@ -152,6 +161,8 @@ def _add_verbs(verbs: Any) -> None:
     stream.add(verbs, _verb)
     service.add(verbs, _verb)
     health.add(verbs, _verb)
+    upkeep.add(verbs, _verb)
+    signers.add(verbs, _verb)
 
 
 def _add_meter_verbs(verbs: Any) -> None:

@@ -7,13 +7,15 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenup_runtime import __version__, cpu, wire
-from greenup_runtime.errors import GreenupError, SpoolFault, UsageFault
+from greenup_runtime import __version__, cpu, selection, wire
+from greenup_runtime.errors import GreenupError, IntegrityFault, SpoolFault, UsageFault
+from greenup_runtime.manifest import strict_json
+from greenup_runtime.overview import overview
+from greenup_runtime.proven import onnxruntime_version
 from greenup_runtime.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def hello(arguments: argparse.Namespace, store: Store) -> Answer:
     return {
         "protocol": wire.PROTOCOL,
         "runtime": __version__,
-        "onnxruntime": metadata.version("onnxruntime"),
+        "onnxruntime": onnxruntime_version(),
         "python": platform.python_version(),
         "architecture": platform.machine(),
         "device": store.device_id,
@@ -50,10 +52,9 @@ def hello(arguments: argparse.Namespace, store: Store) -> Answer:
     }
 
 
-def status(_arguments: argparse.Namespace, store: Store) -> Answer:
-    """What serves, since which selection, and how many records wait."""
-    state = store.state()
-    return {**state, "device": store.device_id, **_spool_state(store)}
+def status(arguments: argparse.Namespace, store: Store) -> Answer:
+    """What serves, since which selection, what else is stored, and how many records wait."""
+    return {**overview(store, arguments.root), **_spool_state(store)}
 
 
 def trust(_arguments: argparse.Namespace, store: Store) -> Answer:
@@ -73,30 +74,71 @@ def install(_arguments: argparse.Namespace, store: Store) -> Answer:
 
 def prove(arguments: argparse.Namespace, store: Store) -> Answer:
     """Check an installed bundle: signature, bytes, memory, CPU features, golden samples."""
-    from greenup_runtime.proof import prove as prove_bundle
+    from greenup_runtime import proving
 
-    bundle, signature = store.bundle(arguments.bundle)
-    proof = prove_bundle(
-        bundle,
-        signature,
-        store.allowed_signers,
+    if arguments.in_process:
+        return _prove_here(arguments, store)
+    proof = proving.prove_installed(
+        store,
+        arguments.bundle,
         allow_unsigned=arguments.allow_unsigned,
         root=arguments.root,
+        limit_s=arguments.limit_s,
     )
-    return asdict(proof)
+    return proof.to_json()
+
+
+def _prove_here(arguments: argparse.Namespace, store: Store) -> Answer:
+    """The proof's own process: the only one that loads a model nobody has proven yet."""
+    from greenup_runtime import proof, proving
+
+    proving.confine(arguments.root, arguments.limit_s)
+    bundle, signature = store.bundle(arguments.bundle)
+    unsigned = arguments.allow_unsigned
+    return proof.prove(
+        bundle, signature, store.allowed_signers, allow_unsigned=unsigned, root=arguments.root
+    ).to_json()
 
 
 def commit(arguments: argparse.Namespace, store: Store) -> Answer:
-    """Let a signed selection (JSON on stdin) serve from now on."""
+    """Let a selection serve from now on: the signed one on stdin (JSON), or an unsigned one made here."""
+    chosen, signature = _selection_here(arguments, store) if arguments.variant else _selection_from_stdin()
+    store.commit(chosen, signature, allow_unsigned=arguments.allow_unsigned, root=arguments.root)
+    return {"serving": chosen, "collected": _collected(store)}
+
+
+def _collected(store: Store) -> Answer:
+    """What is not needed any more goes after a commit; where that fails the commit stands all the same."""
+    from greenup_runtime import garbage
+
+    try:
+        return garbage.collect(store).to_json()
+    except (GreenupError, OSError) as error:
+        return {"reason": f"nothing was collected: {error}"}
+
+
+def _selection_here(arguments: argparse.Namespace, store: Store) -> tuple[dict[str, Any], None]:
+    if not arguments.allow_unsigned:
+        raise UsageFault(
+            "a selection made on the device has no signature",
+            "allow it with --allow-unsigned, or sign one on the host: `greenup push --variant`",
+        )
+    state = store.state()
+    digest = arguments.bundle or (state["current"] or {"selection": {"bundle": ""}})["selection"]["bundle"]
+    return selection.make(store.device_id, digest, arguments.variant, state["highest_sequence"] + 1), None
+
+
+def _selection_from_stdin() -> tuple[Any, str | None]:
     envelope = _stdin_json(dict)
-    selection = envelope.get("selection", {})
-    store.commit(selection, envelope.get("signature"), allow_unsigned=arguments.allow_unsigned)
-    return {"serving": selection}
+    signature = envelope.get("signature")
+    if signature is not None and not isinstance(signature, str):
+        raise IntegrityFault("the selection's signature is no text", "push again")
+    return envelope.get("selection"), signature
 
 
 def rollback(arguments: argparse.Namespace, store: Store) -> Answer:
     """Let what served before serve again."""
-    return {"serving": store.rollback(arguments.cause), "cause": arguments.cause}
+    return {"serving": store.rollback(arguments.cause, arguments.steps), "cause": arguments.cause}
 
 
 def infer(arguments: argparse.Namespace, store: Store) -> Answer:
@@ -213,7 +255,7 @@ def job_run(arguments: argparse.Namespace, store: Store) -> Answer:
 
 def _stdin_json(kind: type) -> Any:
     try:
-        value = json.load(sys.stdin)
+        value = strict_json(sys.stdin.read())
     except ValueError as error:
         raise UsageFault(f"stdin does not hold JSON: {error}") from error
     if not isinstance(value, kind):

@@ -30,14 +30,16 @@ def measure_bundle(store: Store, request: dict[str, Any], progress: Progress, fo
 
     The request holds `bundle`, `plan`, and of the target `meters` (names in order) and `estimate`.
     """
-    bundle, _ = store.bundle(request["bundle"])
+    bundle, signature = store.bundle(request["bundle"])
     plan = Plan.from_json(request["plan"])
     tables = request.get("meter_settings", {})
     options = MeterOptions(root=root, estimate=request.get("estimate", {}), settings=tables)
     with measurement_lock(store):
         chosen = meters.choose(plan.meter, request.get("meters", []), options)
         engines = {name: _caller(bundle, name, plan.threads) for name in plan.variants}
-        facts = {**conditions(root), "bundle": bundle.digest, "device_id": store.device_id}
+        kept = store.proof(bundle.digest)
+        signed = {"signer": kept["signer"] if kept else None, "unsigned": not signature}
+        facts = {**conditions(root), **signed, "bundle": bundle.digest, "device_id": store.device_id}
         # `auto` may have passed over others; what went away is looked for by its own name.
         name = chosen.meter.facts.name if chosen.meter and plan.meter == "auto" else plan.meter
         trial = run_trial(

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from greenup.signing import SigningKey
 from greenup_runtime import bundle as runtime_bundle
-from greenup_runtime.bundle import BLOBS, MANIFEST_NAME, SCHEMA, SIGNATURE_NAME, VERSION, Bundle, sha256
+from greenup_runtime.bundle import BLOBS, MANIFEST_NAME, SIGNATURE_NAME, Bundle, sha256
 from greenup_runtime.files import write_atomic
+from greenup_runtime.manifest import SCHEMA, VERSION
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ def signature_of(folder: Path) -> str | None:
 
 
 def to_tar(bundle: Bundle, signature: str | None, blobs: Sequence[str]) -> bytes:
-    """The stream that a runner installs from: these blobs first, then signature and manifest."""
+    """The stream that a runner installs from: what it is and who signed it first, then these blobs."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in blobs:
-            _add(archive, str(BLOBS / name), bundle.path(name).read_bytes())
         if signature:
             _add(archive, SIGNATURE_NAME, signature.encode())
         _add(archive, MANIFEST_NAME, bundle.manifest_bytes)
+        for name in blobs:
+            _add(archive, str(BLOBS / name), bundle.path(name).read_bytes())
     return buffer.getvalue()
 
 

@@ -103,6 +103,14 @@ def push(session: Session, *, serve: bool = True) -> pushing.Pushed:
     return done
 
 
+def serve(session: Session, pushed: pushing.Pushed, variant: str) -> None:
+    """Let a variant of the pushed bundle serve, by a signed selection that no trial stands behind."""
+    unsigned = session.allow_unsigned
+    selection = pushing.select(session.device, pushed.bundle, variant, session.key, allow_unsigned=unsigned)
+    if selection is not None:
+        write_json(session.out / "selection.json", selection)
+
+
 def measure(
     session: Session,
     spec: MeasureSpec,
@@ -141,7 +149,8 @@ def measure(
 def assembled(session: Session, trial_folder: Path) -> Result:
     """Compare the variants of a trial; nothing is written and nothing changes on the device."""
     bundle, trial = open_trial(trial_folder)
-    return assemble(bundle, session.device.name, trial, session.key.signer if session.key else None)
+    signer = session.key.signer if session.key else None
+    return assemble(bundle, session.device.name, trial, trial.facts.get("signer") or signer)
 
 
 def conclude(

@@ -18,6 +18,7 @@ VERBS = {
     "tune": "search for the smallest form of the model that holds its accuracy budget and wins there",
     "measure": "measure the variants of a pushed bundle on a device",
     "compare": "compute a trial's figures again from its raw data",
+    "signers": "show or change whose bundles run on a device",
     "inspect": "show what is in a bundle or an ONNX file",
     "energy-of": "run any command and say what energy a meter saw meanwhile",
     "doctor": "check this machine and a device; one line of help per failure",

@@ -12,10 +12,11 @@ from greenup.cli import options
 @click.command("push")
 @options.out_argument
 @options.device_option
+@click.option("--variant", help="Let this variant serve, measured or not.")
 @options.unsigned_option
 @options.quiet_option
 @options.json_option
-def command(out: Path, device: str, allow_unsigned: bool, quiet: bool, as_json: bool) -> None:
+def command(out: Path, device: str, variant: str | None, allow_unsigned: bool, quiet: bool, as_json: bool) -> None:
     """Install and prove the bundle in OUT/bundle on a device. Only what the device lacks travels.
 
     \b
@@ -29,6 +30,8 @@ def command(out: Path, device: str, allow_unsigned: bool, quiet: bool, as_json: 
     with progress.shown(quiet) as report:
         session = context.session(device, out, report, allow_unsigned=allow_unsigned)
         done = loop.push(session)
+        if variant:
+            loop.serve(session, done, variant)
     if as_json:
         options.print_json(loop.push_facts(done, device))
         return

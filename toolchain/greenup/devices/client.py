@@ -71,6 +71,14 @@ class RunnerClient:
         envelope = json.dumps({"selection": selection, "signature": signature}).encode()
         self._json(["commit", *_unsigned(allow_unsigned)], envelope)
 
+    def signers(self) -> dict[str, Any]:
+        """Whose bundles run there, the device's id, and the number of the last signed change."""
+        return self._json(["signers", "list"])
+
+    def change_signers(self, order: dict[str, Any], signature: str) -> dict[str, Any]:
+        """Have a signed change of the signers made there."""
+        return self._json(["signers", "apply"], json.dumps({"change": order, "signature": signature}).encode())
+
     def records(self, since: int) -> dict[str, Any]:
         """A batch of records after a sequence number, with the spool's uuid and the device's id."""
         return self._json(["records", "--since", str(since)])

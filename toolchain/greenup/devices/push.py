@@ -11,7 +11,7 @@ from greenup.devices.inventory import Device
 from greenup.signing import SigningKey
 from greenup_runtime.bundle import BASELINE, Bundle, open_folder
 from greenup_runtime.errors import IntegrityFault
-from greenup_runtime.store import SELECTION_SCHEMA, selection_bytes
+from greenup_runtime.selection import SELECTION_SCHEMA, selection_bytes
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ def data(result: Result) -> str:
 
 
 def bundle(result: Result) -> str:
-    """The bundle's short digest and its signer."""
+    """The bundle's short digest and its signer, as the device that measured it found them."""
+    if result.conditions.get("unsigned"):
+        return f"{result.bundle[:SHORT_DIGEST]}, unsigned (--allow-unsigned)"
     signed = f"signed by {result.signed_by}" if result.signed_by else "no signature checked"
     return f"{result.bundle[:SHORT_DIGEST]}, {signed}"
 
