@@ -109,7 +109,10 @@ def paper(found: dict[str, Any], _name: str) -> str:
         for entry in found["summary"]
     ]
     head = ("set, preset", "way", "the paper", "µs", "Speedup", "Greenup", "test accuracy")
-    closing = f"{100 * found['share']:g} % of the weights masked; all ways interleaved in one run."
+    closing = (
+        f"{100 * found['share']:g} % of the weights masked, without training afterwards; structures as in the recipe, "
+        "with its training afterwards; all ways interleaved in one run."
+    )
     return "\n".join([*_table(head, rows), "", _benchmark(found, closing)])
 
 
