@@ -33,7 +33,6 @@ from greenup.tune import Settings, tune
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE, Bundle, open_folder
 from greenup_runtime.errors import DeviceFault
-from greenup_runtime.trials import conditions
 
 _QUICK_MINUTES = 0.3
 # A run of hours must not end because somebody measures on this machine for a minute.
@@ -96,7 +95,7 @@ def write(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     report = {
         "command": command_line("compression.py"),
         "quick": arguments.quick,
-        "conditions": conditions(Path("/")),
+        "conditions": timing.run_conditions(),
         "goals": goals(rows),
         "summary": summary(rows),
         "rows": rows,

@@ -33,7 +33,6 @@ from greenup.devices import inventory
 from greenup.stages import MODEL
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE
-from greenup_runtime.trials import conditions
 
 MASKS, STRUCTURED = "L1 masks", "structured L1"
 DEFAULT, OURS, BOTH = "static, ORT default", "static, ours", "structured L1 + static, ours"
@@ -56,7 +55,7 @@ def main() -> None:
             "command": command_line("paper.py"),
             "quick": arguments.quick,
             "share": arguments.share,
-            "conditions": conditions(Path("/")),
+            "conditions": timing.run_conditions(),
             "summary": summary(rows),
             "rows": rows,
         }

@@ -39,11 +39,11 @@ from serving_clients import Float32, Kept, binary_request, connected, json_reque
 from serving_judge import goals, others
 from serving_processes import LENGTH, NAME, PATH, Served
 from serving_soak import soak
+from timing import run_conditions
 
 from greenup.intervals import ratio_interval, t_interval
 from greenup.result import Interval
 from greenup_runtime.bundle import Bundle
-from greenup_runtime.trials import conditions
 
 FLOOR = "Unix socket, bytes alone"
 BARE, IN_PROCESS, UNIX, TCP = "bare session.run", "in process", "Unix socket, binary", "TCP, binary"
@@ -93,12 +93,7 @@ def main() -> None:
     report = {
         "command": command_line("serving.py"),
         "quick": arguments.quick,
-        "conditions": {
-            **conditions(Path("/")),
-            "client_cores": sorted(clients),
-            "server_cores": sorted(server),
-            "nice": os.nice(0),
-        },
+        "conditions": {**run_conditions(), "client_cores": sorted(clients), "server_cores": sorted(server)},
         "ways": table_rows(found),
         "others": others(found),
         "goals": goals(found),
