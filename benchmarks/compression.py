@@ -21,7 +21,7 @@ from typing import Any
 import contenders
 import environments
 import timing
-from combinations import OUT, REPORTED, Combination, add_to, command_line, wanted
+from combinations import OUT, REPORTED, Combination, add_to, command_line, own_runner, wanted
 from present import show
 from verdicts import goals, summary
 
@@ -44,6 +44,7 @@ _OVER = (BASELINE, contenders.EAGER, contenders.OLIVE_INT8, contenders.MINIROCKE
 def main() -> None:
     """Tune, time and print every combination; the JSON is written after each, so nothing is lost by a stop."""
     arguments = _arguments()
+    own_runner()
     kept = earlier(arguments.json) if arguments.add else []
     for one in wanted(arguments):
         began_s = time.monotonic()

@@ -21,7 +21,7 @@ from typing import Any
 
 import contenders
 import timing
-from combinations import OUT, Combination, add_to, command_line, wanted
+from combinations import OUT, Combination, add_to, command_line, own_runner, wanted
 from contenders import Field
 from rich.console import Console
 from rich.table import Table
@@ -48,6 +48,7 @@ CLAIMS = {
 def main() -> None:
     """Measure and print every combination; the JSON is written after each."""
     arguments = _arguments()
+    own_runner()
     rows: list[dict[str, Any]] = []
     for one in wanted(arguments, ("t1", "t2")):
         rows += combination(one, arguments)
