@@ -1,6 +1,6 @@
 """What serving costs, way by way, beside a bare `session.run` and beside MLServer with the same ONNX file.
 
-    python benchmarks/serving.py [--quick] [--json FILE]
+    python benchmarks/serving.py [--quick] [--soak N] [--json FILE]
 
 The model takes about 0.1 ms and 720 float32 a window. In each round every way answers a number of requests, in
 random order; a way's overhead in a round is its latency minus the bare run's median of that round. Servers run on
@@ -88,7 +88,9 @@ def main() -> None:
             "latency": latency(ways(bundle, model, running, window, scratch / "home"), size),
             "throughput": throughput(running, window, size),
             "starts": starts,
-            "soak": soak(running["greenup"], binary_request(PATH, window), size.soak, CONNECTIONS),
+            "soak": soak(
+                running["greenup"], binary_request(PATH, window), arguments.soak or size.soak, CONNECTIONS
+            ),
         }
     report = {
         "command": command_line("serving.py"),
@@ -294,6 +296,7 @@ def show(report: dict[str, Any]) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few requests, a short soak: a minute or two")
+    parser.add_argument("--soak", type=int, help=f"inferences of the soak; {FULL.soak:,} if left out")
     parser.add_argument("--mlserver", type=Path, help="a Python with mlserver, if not that of environments.py")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
