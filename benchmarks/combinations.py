@@ -6,12 +6,14 @@ Every benchmark takes its recipes from here, so that they share trained models t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from greenup import recipe as recipes
+from greenup_runtime.store import HOME_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "greenup-out"
@@ -44,6 +46,14 @@ class Combination(NamedTuple):
             own = {"model": recipes.ModelSpec(preset=self.preset), "train": recipes.TrainSpec()}
             recipe = recipe.model_copy(update=own)
         return _shortened(recipe) if quick else recipe
+
+
+def own_runner() -> None:
+    """Measure on this machine as a device of the benchmarks' own: what the user's runner serves stays as it is.
+
+    `GREENUP_RUNNER_HOME` names another. All benchmarks share it, so that trials can be used again.
+    """
+    os.environ.setdefault(HOME_VARIABLE, str(OUT / "bench-runner"))
 
 
 def command_line(script: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import contenders
 import environments
 import timing
-from combinations import OUT, REPORTED, Combination, add_to, command_line, wanted
+from combinations import OUT, REPORTED, Combination, add_to, command_line, own_runner, wanted
 from present import show
 from verdicts import goals, summary
 
@@ -33,7 +33,6 @@ from greenup.tune import Settings, tune
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE, Bundle, open_folder
 from greenup_runtime.errors import DeviceFault
-from greenup_runtime.trials import conditions
 
 _QUICK_MINUTES = 0.3
 # A run of hours must not end because somebody measures on this machine for a minute.
@@ -45,6 +44,7 @@ _OVER = (BASELINE, contenders.EAGER, contenders.OLIVE_INT8, contenders.MINIROCKE
 def main() -> None:
     """Tune, time and print every combination; the JSON is written after each, so nothing is lost by a stop."""
     arguments = _arguments()
+    own_runner()
     kept = earlier(arguments.json) if arguments.add else []
     for one in wanted(arguments):
         began_s = time.monotonic()
@@ -96,7 +96,7 @@ def write(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     report = {
         "command": command_line("compression.py"),
         "quick": arguments.quick,
-        "conditions": conditions(Path("/")),
+        "conditions": timing.run_conditions(),
         "goals": goals(rows),
         "summary": summary(rows),
         "rows": rows,

@@ -21,7 +21,7 @@ from typing import Any
 
 import contenders
 import timing
-from combinations import OUT, Combination, add_to, command_line, wanted
+from combinations import OUT, Combination, add_to, command_line, own_runner, wanted
 from contenders import Field
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +33,6 @@ from greenup.devices import inventory
 from greenup.stages import MODEL
 from greenup.tune.stages import TuneStages
 from greenup_runtime.bundle import BASELINE
-from greenup_runtime.trials import conditions
 
 MASKS, STRUCTURED = "L1 masks", "structured L1"
 DEFAULT, OURS, BOTH = "static, ORT default", "static, ours", "structured L1 + static, ours"
@@ -49,6 +48,7 @@ CLAIMS = {
 def main() -> None:
     """Measure and print every combination; the JSON is written after each."""
     arguments = _arguments()
+    own_runner()
     rows: list[dict[str, Any]] = []
     for one in wanted(arguments, ("t1", "t2")):
         rows += combination(one, arguments)
@@ -56,7 +56,7 @@ def main() -> None:
             "command": command_line("paper.py"),
             "quick": arguments.quick,
             "share": arguments.share,
-            "conditions": conditions(Path("/")),
+            "conditions": timing.run_conditions(),
             "summary": summary(rows),
             "rows": rows,
         }

@@ -1,6 +1,6 @@
 """What serving costs, way by way, beside a bare `session.run` and beside MLServer with the same ONNX file.
 
-    python benchmarks/serving.py [--quick] [--json FILE]
+    python benchmarks/serving.py [--quick] [--soak N] [--json FILE]
 
 The model takes about 0.1 ms and 720 float32 a window. In each round every way answers a number of requests, in
 random order; a way's overhead in a round is its latency minus the bare run's median of that round. Servers run on
@@ -39,11 +39,11 @@ from serving_clients import Float32, Kept, binary_request, connected, json_reque
 from serving_judge import goals, others
 from serving_processes import LENGTH, NAME, PATH, Served
 from serving_soak import soak
+from timing import run_conditions
 
 from greenup.intervals import ratio_interval, t_interval
 from greenup.result import Interval
 from greenup_runtime.bundle import Bundle
-from greenup_runtime.trials import conditions
 
 FLOOR = "Unix socket, bytes alone"
 BARE, IN_PROCESS, UNIX, TCP = "bare session.run", "in process", "Unix socket, binary", "TCP, binary"
@@ -88,17 +88,14 @@ def main() -> None:
             "latency": latency(ways(bundle, model, running, window, scratch / "home"), size),
             "throughput": throughput(running, window, size),
             "starts": starts,
-            "soak": soak(running["greenup"], binary_request(PATH, window), size.soak, CONNECTIONS),
+            "soak": soak(
+                running["greenup"], binary_request(PATH, window), arguments.soak or size.soak, CONNECTIONS
+            ),
         }
     report = {
         "command": command_line("serving.py"),
         "quick": arguments.quick,
-        "conditions": {
-            **conditions(Path("/")),
-            "client_cores": sorted(clients),
-            "server_cores": sorted(server),
-            "nice": os.nice(0),
-        },
+        "conditions": {**run_conditions(), "client_cores": sorted(clients), "server_cores": sorted(server)},
         "ways": table_rows(found),
         "others": others(found),
         "goals": goals(found),
@@ -299,6 +296,7 @@ def show(report: dict[str, Any]) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few requests, a short soak: a minute or two")
+    parser.add_argument("--soak", type=int, help=f"inferences of the soak; {FULL.soak:,} if left out")
     parser.add_argument("--mlserver", type=Path, help="a Python with mlserver, if not that of environments.py")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,14 @@ from greenup_runtime.clock import SystemClock
 from greenup_runtime.measure import Plan, run_trial
 from greenup_runtime.meters import Chosen, MeterOptions
 from greenup_runtime.trial import Trial
+from greenup_runtime.trials import conditions
 
 SPEED_ONLY = Chosen(None, ("speed only",))
+
+
+def run_conditions() -> dict[str, Any]:
+    """What stands beside the figures of this run; a negative `nice` means that other work was put aside."""
+    return {**conditions(Path("/")), "nice": os.nice(0)}
 
 
 def timed(

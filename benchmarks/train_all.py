@@ -21,7 +21,7 @@ import traceback
 from datetime import datetime
 from typing import IO, Any
 
-from combinations import OUT, Combination, add_to, wanted
+from combinations import OUT, Combination, add_to, own_runner, wanted
 from compression import add_search, searched
 
 from greenup import loop
@@ -37,6 +37,7 @@ _TAIL_LINES = 5
 def main() -> None:
     """Start the work detached, or do it (`--foreground`), or tell how far it is (`--status`)."""
     arguments = _arguments()
+    own_runner()
     OUT.mkdir(parents=True, exist_ok=True)
     if arguments.status:
         status()

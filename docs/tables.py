@@ -109,7 +109,10 @@ def paper(found: dict[str, Any], _name: str) -> str:
         for entry in found["summary"]
     ]
     head = ("set, preset", "way", "the paper", "µs", "Speedup", "Greenup", "test accuracy")
-    closing = f"{100 * found['share']:g} % of the weights masked; all ways interleaved in one run."
+    closing = (
+        f"{100 * found['share']:g} % of the weights masked, without training afterwards; structures as in the "
+        "recipe, with its training afterwards; all ways interleaved in one run."
+    )
     return "\n".join([*_table(head, rows), "", _benchmark(found, closing)])
 
 
@@ -219,10 +222,11 @@ def _benchmark(found: dict[str, Any], more: str) -> str:
     facts = found["conditions"]
     quick = " A quick run: no figure here means anything." if found["quick"] else ""
     more = f" {more}" if more else ""
+    aside = f", which was put aside (nice {facts['nice']})" if facts.get("nice", 0) < 0 else ""
     return (
         f"`{found['command']}`:{more} One thread, batch 1; 95 % intervals in brackets; "
         f"{facts['cpu']}, onnxruntime {facts['onnxruntime']}, "
-        f"load {facts['load_at_start']:.1f} on {facts['cores']} cores.{quick}"
+        f"load {facts['load_at_start']:.1f} on {facts['cores']} cores{aside}.{quick}"
     )
 
 
