@@ -17,6 +17,7 @@ import small_bundle
 
 from greenup import bundle as packing
 from greenup_runtime.bundle import Bundle
+from greenup_runtime.proof import prove
 from greenup_runtime.store import SELECTION_SCHEMA, Store
 
 RUNNER = (sys.executable, "-m", "greenup_runtime.cli")
@@ -29,6 +30,7 @@ def committed(home: Path, variant: str = "fp32") -> tuple[Store, Bundle]:
     store = Store(home)
     bundle = small_bundle.make(home.with_name(f"{home.name}-bundle") / "b")
     store.install(io.BytesIO(packing.to_tar(bundle, None, bundle.blob_names())))
+    store.keep_proof(prove(bundle, None, store.allowed_signers, allow_unsigned=True))
     choose(store, bundle, variant)
     return store, bundle
 
