@@ -12,6 +12,7 @@ from typing import Any
 from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
 from greenup_runtime.store import Store, default_home
+from greenup_runtime.verbs import serve
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -142,6 +143,7 @@ def _add_verbs(verbs: Any) -> None:
     infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
     infer.add_argument("--meter", default="auto", help="auto, none, or a meter as in `greenup measure`")
+    serve.add(verbs)
     _add_meter_verbs(verbs)
     _add_record_verbs(verbs)
     _add_job_verbs(verbs)

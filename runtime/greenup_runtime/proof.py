@@ -69,16 +69,21 @@ def _prove_variant(bundle: Bundle, variant: Variant, golden: Golden, features: t
     missing = [name for name in variant.isa if name not in features]
     if missing:
         return VariantProof(variant.name, False, None, f"this CPU lacks {', '.join(missing)}")
-    actual = engine.load(bundle, variant.name).infer(golden.windows)
-    expected = golden.expected[variant.name]
-    error = float(np.abs(actual - expected).max())
+    error = check_golden(engine.load(bundle, variant.name), variant, golden)
+    return VariantProof(variant.name, True, error)
+
+
+def check_golden(loaded: engine.Engine, variant: Variant, golden: Golden) -> float:
+    """The largest error of a loaded variant on the golden samples. Raises IntegrityFault above its tolerance."""
+    actual = loaded.infer(golden.windows)
+    error = float(np.abs(actual - golden.expected[variant.name]).max())
     if not np.isfinite(actual).all() or error > variant.tolerance:
         raise IntegrityFault(
             f"golden samples: {variant.name} differs by {error:.3g} from what the host computed, "
             f"tolerance {variant.tolerance:g}",
             "this device's kernels compute something else: build for its target, or leave the variant out",
         )
-    return VariantProof(variant.name, True, error)
+    return error
 
 
 def _check_memory(bundle: Bundle, root: Path) -> None:

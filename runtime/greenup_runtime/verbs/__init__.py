@@ -1,0 +1,1 @@
+"""Verbs of `greenup-runner` that need more than a few lines, one file per topic."""
