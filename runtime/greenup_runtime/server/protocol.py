@@ -1,8 +1,8 @@
 """The body of an `infer` request into windows, and probabilities into the body of its answer.
 
 Open Inference Protocol v2 (REST) with the binary tensor extension: the JSON comes first, its length is in the
-header `Inference-Header-Content-Length`, then the tensors' bytes. One input, raw windows [cases, channels, samples]
-FP32; two outputs, `probabilities` [cases, classes] FP32 and `label` [cases] BYTES.
+header `Inference-Header-Content-Length`, then the tensors' bytes. One input, raw windows FP32
+[cases, channels, samples]; two outputs, `probabilities` [cases, classes] FP32 and `label` [cases] BYTES.
 """
 
 from __future__ import annotations
