@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,9 @@ class Finished:
 
 def hello(arguments: argparse.Namespace, store: Store) -> Answer:
     """Who answers: protocol, versions, device; imports nothing heavy."""
+    # Here and not above: a serving runner would carry it for years.
+    from importlib import metadata
+
     return {
         "protocol": wire.PROTOCOL,
         "runtime": __version__,

@@ -27,7 +27,7 @@ from greenup_runtime.errors import DeviceFault, UsageFault
 from greenup_runtime.proof import check_golden
 from greenup_runtime.store import Store, selection_bytes
 
-_WARM_RUNS = 5
+_WARM_RUNS = 3
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from greenup_runtime.errors import GreenupError
 
@@ -39,8 +39,7 @@ class Refusal(GreenupError):
         self.headers = headers
 
 
-@dataclass
-class Request:
+class Request(NamedTuple):
     """One request. Names of headers are lower case; `path` is as it was sent, without the query."""
 
     method: str
@@ -58,7 +57,7 @@ class Answer:
     body: bytes = b""
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    labels: tuple[str, float] | None = field(default=None)
+    labels: tuple[str, float] | None = None
     """For the metrics: which variant answered, and in how many seconds."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,15 @@ LENGTH_HEADER = b"inference-header-content-length"
 _SENT_LENGTH_HEADER = b"Inference-Header-Content-Length"
 _BINARY = b"application/octet-stream"
 _MAX_DIGITS = 10
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON; a missing value is null")
+
+
+# Made once: json.loads and json.dumps would make them anew for each request.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,7 @@ class Form:
         return [name.encode() for name in self.classes]
 
 
-@dataclass
-class Call:
+class Call(NamedTuple):
     """One request for inference: windows [cases, channels, length], and which outputs are wanted in which form."""
 
     id: str | None
@@ -117,7 +125,7 @@ def encode(
         "parameters": parameters,
         "outputs": outputs,
     }
-    head = json.dumps(answer, separators=(",", ":")).encode()
+    head = _ENCODER.encode(answer).encode()
     if not tails:
         return Answer(200, head, JSON)
     return Answer(200, b"".join([head, *tails]), _BINARY, ((_SENT_LENGTH_HEADER, b"%d" % len(head)),))
@@ -137,14 +145,10 @@ def _header_length(header: bytes | None, size: int) -> int:
 
 def _json(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _DECODER.decode(text.decode())
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the body is not JSON: {error}"[:200]) from error
     return _object(value, "the body")
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON; a missing value is null")
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -14,9 +14,8 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenup_runtime.errors import DataFault, DeviceFault, GreenupError, IntegrityFault, UsageFault
 from greenup_runtime.loaded import Loaded, Serving
@@ -40,16 +39,14 @@ _STATUS: tuple[tuple[type[GreenupError], int], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Current:
+class Current(NamedTuple):
     """What serves now, and its form in the protocol."""
 
     serving: Serving
     form: Form
 
 
-@dataclass
-class _Done:
+class _Done(NamedTuple):
     """A call after its inference: probabilities, and its begin and end on the monotonic clock."""
 
     call: Call

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from greenup_runtime.errors import GreenupError
 from greenup_runtime.loaded import Serving, Wanted, open_serving
+from greenup_runtime.server import memory
 from greenup_runtime.server.service import Service
 from greenup_runtime.store import Store
 
@@ -78,6 +79,8 @@ class Switch:
         signed = f"signed by {source.signer}" if source.signer else "UNSIGNED"
         name = f"{source.bundle.name} {source.bundle.digest[:12]}"
         _LOG.info("serving %s, variant %s, %s", name, serving.default.variant, signed)
+        del before
+        memory.release()
 
     def _mark(self) -> tuple[int, int, int] | None:
         return mark(self._store.home / "state.json")
