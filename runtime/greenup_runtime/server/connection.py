@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,7 +84,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(Refusal(501, "no other protocol than HTTP/1.1 is spoken here"))
+            # `on_headers_complete` saw to it; the parser reads no further.
+            pass
         except httptools.HttpParserInvalidMethodError:
             self._refuse(Refusal(501, "there is no such method"))
         except httptools.HttpParserError:
@@ -138,6 +141,8 @@ class Connection(asyncio.Protocol):
             self._check(self._hub.authorize, head.headers)
         if self._refusal is None:
             head.keep_alive = parser.should_keep_alive()
+            if parser.should_upgrade():
+                self._decline_upgrade()
             if not self._full:
                 self.deadline = self._hub.now() + self._hub.settings.body_timeout_s
             self._owes_continue = head.expects_continue
@@ -172,7 +177,7 @@ class Connection(asyncio.Protocol):
         if now_s < self.deadline:
             return
         if self._full or self._lingered >= 0:
-            self._transport.abort()
+            self._reset()
         elif self._receiving:
             self._refuse(Refusal(408, "the request took too long to arrive"))
             self._pump()
@@ -244,6 +249,18 @@ class Connection(asyncio.Protocol):
         elif not self._receiving and not self._full:
             self._rest()
 
+    def _reset(self) -> None:
+        """End at once, and have the kernel forget the answers that the client never read."""
+        link = self._transport.get_extra_info("socket")
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def _decline_upgrade(self) -> None:
+        """An offer of another protocol may be ignored; but the parser gives no body with it, and ends there."""
+        self._head.keep_alive = False
+        if self._head.method not in ("GET", "HEAD", "OPTIONS"):
+            self._refuse(Refusal(501, "no other protocol than HTTP/1.1 is spoken here"))
+
     def _rest(self) -> None:
         if not self._receiving:
             self.deadline = self._hub.now() + self._hub.settings.idle_timeout_s
@@ -253,6 +270,8 @@ class Connection(asyncio.Protocol):
         self._lingered = 0
         self._queue.clear()
         self._body = []
+        self._hub.release(self._held)
+        self._held = 0
         if not self._transport.can_write_eof() or self._ended:
             self._transport.close()
             return
