@@ -1,4 +1,4 @@
-"""Whatever a client sends: an error in the protocol's form or a closed connection, and the next client is served."""
+"""Whatever a client sends: an error in the protocol's form or a closed connection, and the next one is served."""
 
 from __future__ import annotations
 
@@ -125,7 +125,12 @@ def test_any_json_in_any_place_of_a_request(server: Live, data: st.DataObject) -
         (head("POST", INFER, "Expect: a pony", "Content-Length: 1") + b"\r\n", 417),
         (head("POST", INFER, "Expect: 100-continue", "Content-Length: 99999999") + b"\r\n", 413),
         (head("POST", INFER, "Content-Length: 300000") + b"\r\n" + b"x" * 300_000, 413),
-        (head("POST", INFER, "Transfer-Encoding: chunked") + b"\r\n" + (b"7fff\r\n" + b"x" * 0x7FFF + b"\r\n") * 8, 413),
+        (
+            head("POST", INFER, "Transfer-Encoding: chunked")
+            + b"\r\n"
+            + (b"7fff\r\n" + b"x" * 0x7FFF + b"\r\n") * 8,
+            413,
+        ),
         (head("GET", "/v2", "Bad Name: x") + b"\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nHost: x\r\nA: b\r\n folded\r\n\r\n", 400),
         (head("TRACE", "/v2") + b"\r\n", 405),
@@ -204,8 +209,7 @@ def test_a_client_that_never_reads_is_cut_off(folder: Path, tmp_path: Path) -> N
         body = json.dumps(tensor(windows())).encode()
         link.settimeout(20)
         with pytest.raises(OSError, match=r"reset|[Bb]roken"):
-            while True:
-                link.sendall(post(INFER, body) * 20)
+            link.sendall(post(INFER, body) * 100_000)
         alive(server)
 
 

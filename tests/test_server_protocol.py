@@ -71,7 +71,9 @@ def follows(schema: str, value: Any) -> None:
         ("/v2/models/small/versions/pruned/ready", "ModelReady", {"ready": True}),
     ],
 )
-def test_resources_answer_in_the_protocols_form(server: Live, path: str, schema: str, part: dict[str, Any]) -> None:
+def test_resources_answer_in_the_protocols_form(
+    server: Live, path: str, schema: str, part: dict[str, Any]
+) -> None:
     reply = server.get(path)
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
@@ -126,7 +128,9 @@ def test_outputs_are_selected_each_in_its_form(server: Live) -> None:
     wanted = [{"name": "label", "parameters": {"binary_data": True}}, {"name": "probabilities"}]
     body, header = binary(windows(), outputs=wanted)
     reply = server.post(INFER, body, header)
-    label, probabilities = json.loads(reply.body[: int(reply.headers["inference-header-content-length"])])["outputs"]
+    label, probabilities = json.loads(reply.body[: int(reply.headers["inference-header-content-length"])])[
+        "outputs"
+    ]
     assert label["name"] == "label"
     assert "data" not in label
     assert len(probabilities["data"]) == 2
@@ -182,7 +186,7 @@ def test_each_answer_tells_latency_record_and_energy(server: Live, recorder: Kep
     before = len(recorder.told)
     answer = server.infer(tensor(windows(2))).json()
     parameters = answer["parameters"]
-    bundle, variant, began_s, ended_s, count = recorder.told[before]
+    _, variant, began_s, ended_s, count = recorder.told[before]
     assert (variant, count) == ("fp32", 2)
     assert parameters["latency_s"] == pytest.approx(ended_s - began_s, abs=1e-9)
     assert (parameters["record_id"], parameters["energy_j"]) == (f"r{before + 1}", 0.25)
@@ -283,7 +287,10 @@ def change(**values: Any) -> dict[str, Any]:
         ({**tensor(windows()), "parameters": 5}, "parameters"),
         ({**tensor(windows()), "outputs": [{"name": "nope"}]}, "no output 'nope'"),
         ({**tensor(windows()), "outputs": 5}, "outputs"),
-        ({**tensor(windows()), "outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "classification"),
+        (
+            {**tensor(windows()), "outputs": [{"name": "label", "parameters": {"classification": 2}}]},
+            "classification",
+        ),
         (change(name="other"), "name is 'input'"),
         (change(datatype="FP64"), "datatype is FP32"),
         (change(datatype=None), "datatype is FP32"),
@@ -342,7 +349,14 @@ def test_binary_tensors_of_another_size_or_not_finite_are_refused(server: Live) 
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1/models", "/v2/models/other", "/v2/models/small/versions/none", "/v2/models/small/nope", "/v2/x/%ff%00"],
+    [
+        "/",
+        "/v1/models",
+        "/v2/models/other",
+        "/v2/models/small/versions/none",
+        "/v2/models/small/nope",
+        "/v2/x/%ff%00",
+    ],
 )
 def test_what_is_not_there_is_404(server: Live, path: str) -> None:
     reply = server.get(path)
@@ -366,7 +380,7 @@ def test_metrics_are_read_by_prometheus_own_parser(server: Live) -> None:
     }
     assert requests["200", "fp32"] >= 1
     assert requests["400", ""] >= 1
-    latency = [sample for sample in families["greenup_request_latency_seconds"].samples]
+    latency = families["greenup_request_latency_seconds"].samples
     counts = {s.labels["variant"]: s.value for s in latency if s.name.endswith("_count")}
     last = {s.labels["variant"]: s.value for s in latency if s.labels.get("le") == "+Inf"}
     assert counts == last

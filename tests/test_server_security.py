@@ -91,7 +91,12 @@ def test_every_request_carries_the_token_except_on_the_socket(
     caplog.set_level(logging.DEBUG)
     path = tmp_path / "s.sock"
     with live(tmp_path / "device", folder, token_file=token_file, socket=path) as server:
-        for wrong in ((), ("Authorization: Bearer wrong",), (f"Authorization: Basic {TOKEN}",), ("Authorization: é",)):
+        for wrong in (
+            (),
+            ("Authorization: Bearer wrong",),
+            (f"Authorization: Basic {TOKEN}",),
+            ("Authorization: é",),
+        ):
             reply = server.get("/v2/health/live", "GET", *wrong)
             assert (reply.status, reply.headers["www-authenticate"][:6]) == (401, "Bearer")
         # Without the token not even the body is waited for.
@@ -125,7 +130,16 @@ def certificates(tmp_path: Path) -> Path:
     make.mkdir()
     for name in ("server", "client", "stranger"):
         subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ]
         files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "1"]
         subprocess.run([*command, *subject, *files], cwd=make, check=True, capture_output=True)
         (make / f"{name}.key").chmod(0o600)
@@ -180,7 +194,10 @@ def test_the_socket_replaces_what_a_crash_left_and_nothing_else(folder: Path, tm
         crashed.bind(str(path))
     with live(tmp_path / "device", folder, socket=path):
         assert path.stat().st_mode & 0o777 == 0o660
-        with pytest.raises(DeviceFault, match="another program listens"), live(tmp_path / "d2", folder, socket=path):
+        with (
+            pytest.raises(DeviceFault, match="another program listens"),
+            live(tmp_path / "d2", folder, socket=path),
+        ):
             pass
     assert not path.exists()
     path.write_text("a file of somebody")
@@ -234,6 +251,18 @@ def test_what_was_altered_since_the_commit_does_not_serve(tmp_path: Path) -> Non
     state.write_text(state.read_text().replace('"variant": "fp32"', '"variant": "pruned"'))
     with pytest.raises(IntegrityFault, match="does not match"), live(store.home, None, unsigned=False):
         pass
+
+
+def test_a_damaged_record_of_what_serves_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for content in ("{", '{"current": 5}', '{"current": {"selection": {}, "signature": null}}'):
+        (store.home / "state.json").write_text(content)
+        assert run(["--home", str(tmp_path), "serve", "--port", "0"]) == 4
+        shown = capsys.readouterr().err
+        assert "error: the record of what serves is damaged" in shown
+        assert "hint:" in shown
 
 
 def test_a_variant_with_wrong_golden_samples_does_not_serve(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from greenup_runtime.bundle import (
     open_folder,
 )
 from greenup_runtime.engine import Engine, Float32, load
-from greenup_runtime.errors import DeviceFault, UsageFault
+from greenup_runtime.errors import DeviceFault, IntegrityFault, UsageFault
 from greenup_runtime.proof import check_golden
 from greenup_runtime.store import Store, selection_bytes
 
@@ -140,15 +141,29 @@ def _from_folder(wanted: Wanted, store: Store) -> Source:
 
 
 def _from_store(wanted: Wanted, store: Store) -> Source:
-    current = store.state()["current"]
+    current = committed(store)
     if current is None:
         raise DeviceFault("no bundle serves on this device yet", "push one with `greenup push`")
-    selection = current["selection"]
-    _signer(selection_bytes(selection), current["signature"], wanted, store)
-    bundle, signature = store.bundle(selection["bundle"])
+    selection, signature = current
+    _signer(selection_bytes(selection), signature, wanted, store)
+    bundle, signature = store.bundle(str(selection["bundle"]))
     signer = _signer(bundle.manifest_bytes, signature, wanted, store)
     check_blobs(bundle)
     return Source(bundle, wanted.variant or str(selection["variant"]), signer)
+
+
+def committed(store: Store) -> tuple[dict[str, Any], str | None] | None:
+    """The committed selection and its signature, None where there is none. Raises IntegrityFault if damaged."""
+    try:
+        current = store.state()["current"]
+        if current is None:
+            return None
+        selection = current["selection"]
+        _ = selection["bundle"], selection["variant"]
+        return selection, current["signature"]
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "`greenup-runner rollback`, or push again"
+        raise IntegrityFault(f"the record of what serves is damaged: {error!r}", hint) from error
 
 
 def _signer(payload: bytes, signature: str | None, wanted: Wanted, store: Store) -> str | None:

@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +74,7 @@ class Running:
         self._service.close()
 
     async def _reload(self) -> None:
-        systemd.notify("RELOADING=1")
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._hub.token = listen.read_token(self._settings)
             if self._context is not None:

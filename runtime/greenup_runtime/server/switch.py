@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from greenup_runtime.errors import GreenupError
-from greenup_runtime.loaded import Serving, Wanted, open_serving
+from greenup_runtime.loaded import Serving, Wanted, committed, open_serving
 from greenup_runtime.server import memory
 from greenup_runtime.server.service import Service
 from greenup_runtime.store import Store
@@ -36,7 +36,7 @@ class Switch:
 
         Raises as `open_serving` does where there is something, and it cannot serve.
         """
-        if self._wanted.folder is None and self._store.state()["current"] is None:
+        if self._wanted.folder is None and committed(self._store) is None:
             _LOG.warning("nothing is committed yet: waiting for a push")
             return
         self._take(open_serving(self._wanted, self._store))
@@ -66,7 +66,7 @@ class Switch:
         with ThreadPoolExecutor(1, "greenup-load") as aside:
             try:
                 self._take(await loop.run_in_executor(aside, open_serving, self._wanted, self._store))
-            except (GreenupError, OSError, ValueError, KeyError, TypeError) as fault:
+            except (GreenupError, OSError) as fault:
                 self._service.metrics.failed_loads += 1
                 _LOG.error("the new selection cannot serve, the old one goes on: %s", fault)
 
