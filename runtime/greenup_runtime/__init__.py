@@ -1,6 +1,6 @@
 """The on-device half of greenup: verify a bundle, run a variant, measure its energy.
 
-It depends on numpy and onnxruntime only and never imports torch, onnx, pandas or the toolchain.
+It depends on numpy, onnxruntime and httptools only and never imports torch, onnx, pandas or the toolchain.
 """
 
 from __future__ import annotations
