@@ -13,7 +13,7 @@ from greenup_runtime import __version__, commands, wire
 from greenup_runtime.errors import INTERRUPTED_EXIT_CODE, DeviceFault, GreenupError
 from greenup_runtime.proving import PROOF_LIMIT_S
 from greenup_runtime.store import Store, default_home
-from greenup_runtime.verbs import config, health, records, service, signers, stream, upkeep
+from greenup_runtime.verbs import config, health, records, serve, service, signers, stream, upkeep
 
 ROOT_VARIABLE = "GREENUP_RUNNER_ROOT"
 
@@ -78,6 +78,9 @@ def _print(arguments: argparse.Namespace, answer: Any) -> None:
         sys.stdout.buffer.write(wire.encode_json(answer))
     elif arguments.json:
         print(json.dumps(_named(arguments, answer)))
+    elif isinstance(answer, str):
+        # Text is meant as it stands, line by line.
+        print(answer.rstrip("\n"))
     else:
         print("\n".join(_lines(answer)))
 
@@ -154,6 +157,7 @@ def _add_verbs(verbs: Any) -> None:
     infer.add_argument("file", help="JSON list of samples, or a list per channel; - is stdin")
     infer.add_argument("--variant", help="use this variant instead of the one that serves")
     infer.add_argument("--meter", default="auto", help="auto, none, or a meter as in `greenup measure`")
+    serve.add(verbs, _verb)
     _add_meter_verbs(verbs)
     records.add(verbs, _verb)
     _add_job_verbs(verbs)

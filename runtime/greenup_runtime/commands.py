@@ -39,6 +39,8 @@ class Finished:
 
 def hello(arguments: argparse.Namespace, store: Store) -> Answer:
     """Who answers: protocol, versions, device; imports nothing heavy."""
+    # Here and not above: a serving runner would carry it for years.
+
     return {
         "protocol": wire.PROTOCOL,
         "runtime": __version__,

@@ -51,6 +51,8 @@ class Engine:
             ) from error
         self._batch = batch
         self._input = self._session.get_inputs()[0].name
+        self.names: tuple[str, str] = (self._input, self._session.get_outputs()[0].name)
+        """How the graph names its windows and its probabilities."""
         self.shape: tuple[int | str | None, ...] = tuple(self._session.get_inputs()[0].shape)
 
     def infer_one(self, window: Float32) -> Float32:

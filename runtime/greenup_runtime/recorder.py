@@ -38,6 +38,9 @@ class Recorder(Protocol):
     def facts(self) -> dict[str, Any]:
         """For `/metrics`: spool depth, dropped, joules so far, the meter's state."""
 
+    def joules(self) -> dict[tuple[str, str], float]:
+        """Joules of what was served so far, by bundle and variant."""
+
     def close(self) -> None:
         """Store what is still held, durably."""
 
@@ -57,6 +60,10 @@ class NoRecorder:
         return Receipt("", "off", None, "records are off")
 
     def facts(self) -> dict[str, Any]:
+        """Nothing is known."""
+        return {}
+
+    def joules(self) -> dict[tuple[str, str], float]:
         """Nothing is known."""
         return {}
 

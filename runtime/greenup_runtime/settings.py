@@ -21,7 +21,12 @@ class ServerSettings:
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     client_ca_file: Path | None = None
+    max_head_bytes: int = 16 << 10
+    max_headers: int = 64
     max_body_bytes: int = 16 << 20
+    """Of one request; also bounds what a compressed body may become."""
+    max_held_bytes: int = 64 << 20
+    """Bodies of all requests that wait or are being received."""
     max_connections: int = 256
     max_rate_hz: float = 0.0
     """Requests per second that are answered; 0 is no limit."""
