@@ -261,7 +261,7 @@ def test_a_damaged_record_of_what_serves_is_one_message(
         (store.home / "state.json").write_text(content)
         assert run(["--home", str(tmp_path), "serve", "--port", "0"]) == 4
         shown = capsys.readouterr().err
-        assert "error: the record of what serves is damaged" in shown
+        assert "state.json is damaged" in shown
         assert "hint:" in shown
 
 
