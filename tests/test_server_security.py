@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from test_runner_store import commit, install, selection, signed_bundle
 
 from greenup import bundle as packing
 from greenup.signing import find_key
+from greenup_runtime import logs
 from greenup_runtime.cli import run
 from greenup_runtime.errors import DeviceFault, IntegrityFault, UsageFault
 from greenup_runtime.server import listen
@@ -85,10 +86,16 @@ def test_a_token_that_others_can_read_or_guess_is_refused(token_file: Path) -> N
         listen.read_token(settings)
 
 
+@pytest.fixture
+def every_event() -> Iterator[None]:
+    logs.configure("text", "debug")
+    yield
+    logs.configure()
+
+
 def test_every_request_carries_the_token_except_on_the_socket(
-    folder: Path, token_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, token_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], every_event: None
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     path = tmp_path / "s.sock"
     with live(tmp_path / "device", folder, token_file=token_file, socket=path) as server:
         for wrong in (
@@ -113,8 +120,10 @@ def test_every_request_carries_the_token_except_on_the_socket(
             if server.get("/v2", "GET", "Authorization: Bearer another-token-of-some-length").status == 200:
                 break
         assert server.get("/v2", "GET", f"Authorization: Bearer {TOKEN}").status == 401
-    assert TOKEN not in caplog.text
-    assert "another-token" not in caplog.text
+    told = capfd.readouterr().err
+    assert "server.serving" in told
+    assert TOKEN not in told
+    assert "another-token" not in told
 
 
 def test_web_pages_may_not_ask_a_server_without_a_token(folder: Path, tmp_path: Path) -> None:
