@@ -17,7 +17,7 @@ $(MARK): pyproject.toml hatch_build.py runtime/pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt hatchling build editables
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e ./runtime
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev,bench]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
 install: $(MARK)  ## create .venv and install greenup and its tools
