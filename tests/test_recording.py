@@ -89,7 +89,7 @@ def counter(clock: FakeClock) -> Meter:
 
 def total_j(rows: list[Row]) -> tuple[float, float]:
     """Energy of records with idle and what is unassigned; and what the meter saw."""
-    parts = sum(row["energy_j"] or 0.0 for row in rows) + sum(row.get("unassigned_j", 0.0) for row in rows)
+    parts = sum(row["energy_j"] or 0.0 for row in rows) + sum(row.get("unassigned_j") or 0.0 for row in rows)
     return parts, sum(row.get("metered_j") or 0.0 for row in rows)
 
 
@@ -189,6 +189,9 @@ def test_without_a_meter_each_record_says_why(tmp_path: Path) -> None:
     rows = bench.rows()
     assert {(row["energy_j"], row["method"], row["reason"]) for row in rows} == {(None, "none", "no meter here")}
     assert [row["kind"] for row in rows] == ["inference"] * 3 + ["idle"]
+    assert rows[-1]["unassigned_j"] is None
+    joules = {name: told for name, told in bench.book.facts().items() if "joules" in name}
+    assert (set(joules.values()), bench.book.joules()) == ({None}, {})
 
 
 def test_a_meter_that_goes_and_returns_leaves_reasons_and_never_a_zero(tmp_path: Path) -> None:

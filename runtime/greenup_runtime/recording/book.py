@@ -98,10 +98,12 @@ class Book:
 
     def facts(self) -> dict[str, Any]:
         """Joules so far of requests, of idle, and unassigned; requests whose energy is not settled yet."""
+        metered = self._meter is not None
         return {
-            "served_joules_total": sum(self.joules().values()),
-            "idle_joules_total": self._idle_j,
-            "unassigned_joules_total": self._unassigned_j,
+            # Unknown without a meter, which is not 0.
+            "served_joules_total": sum(self.joules().values()) if metered else None,
+            "idle_joules_total": self._idle_j if metered else None,
+            "unassigned_joules_total": self._unassigned_j if metered else None,
             "records_pending": len(self._ledger),
         }
 
@@ -145,8 +147,10 @@ class Book:
         closed, keys = settled.closed, self._ledger.keys
         known = closed.known
         sums = np.bincount(closed.key[known], weights=closed.energy_j[known], minlength=len(keys))
-        for key, energy_j in zip(keys, sums, strict=True):
-            self._joules[key] = self._joules.get(key, 0.0) + float(energy_j)
+        counts = np.bincount(closed.key[known], minlength=len(keys))
+        for key, energy_j, count in zip(keys, sums, counts, strict=True):
+            if count:
+                self._joules[key] = self._joules.get(key, 0.0) + float(energy_j)
         self._idle_j += settled.idle.energy_j or 0.0
         self._unassigned_j += settled.unassigned_j
 

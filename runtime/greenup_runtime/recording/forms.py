@@ -181,7 +181,7 @@ def idle_record(settled: Settled, names: Names, wall: WallClock) -> dict[str, An
         "metered_j": settled.metered.energy_j,
         "metered_low_j": settled.metered.low_j,
         "metered_high_j": settled.metered.high_j,
-        "unassigned_j": settled.unassigned_j,
+        "unassigned_j": settled.unassigned_j if names.meter else None,
         **settled.idle.to_record(names.meter),
     }
     return {**record, "clock_step_s": wall.step_s} if wall.step_s else record

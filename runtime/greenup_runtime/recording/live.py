@@ -26,6 +26,8 @@ MAX_QUEUED = 100_000
 # Each turn wakes a core; seldom ones keep the interpreter's lock for longer.
 _TURN_S = 0.25
 _DAY_S = 86_400.0
+# Each answer carries it; what each meter lacks is in records and told by the verb.
+_NO_METER = "no meter works here: greenup-runner meters says why"
 _ONE_OF_MANY = Receipt("", "off", None, "not every request leaves a record of its own")
 
 
@@ -54,7 +56,7 @@ class LiveRecorder:
         self._told = False
         self._prefix = f"{self._book.run}-"
         self._method = "pending" if self._meter else "none"
-        self._reason = None if self._meter else why_none
+        self._reason = None if self._meter else why_none if len(chosen.reasons) < 2 else _NO_METER
         self._every = settings.every if settings.mode == "every" else int(settings.mode == "each")
         self._thread = threading.Thread(target=self._run, name="greenup-recorder", daemon=True)
         self._thread.start()
