@@ -213,3 +213,19 @@ def test_a_long_gap_gives_its_edges_no_more_than_a_part() -> None:
     meter = MeterFacts("ina", "power", "board", "a test", update_s=0.01)
     window = window_energy(np.column_stack([times, values]), meter, -0.01, 1.0)
     assert window.energy_j == pytest.approx(2.0 * 1.01 + 6.0 * 0.03 / 0.65, rel=0.01)
+
+
+@pytest.mark.parametrize("age_s", [0.0, 0.01, 0.02])
+@pytest.mark.parametrize("slope_w_per_s", [2.0, -2.0])
+def test_the_interval_holds_what_the_age_of_readings_may_shift_on_a_ramp(
+    age_s: float, slope_w_per_s: float
+) -> None:
+    meter = MeterFacts("ina", "power", "board", "a test", update_s=0.01, lag_s=0.01)
+    times_s = np.arange(0.0, 3.0, 0.01)
+    trace = np.stack([times_s, 8.0 + slope_w_per_s * (times_s - age_s)], axis=1)
+    window = window_energy(trace, meter, 0.5, 2.5, steady=False)
+    true_j = 2.0 * (8.0 + slope_w_per_s * 1.5)
+    assert window.low_j is not None
+    assert window.high_j is not None
+    assert window.low_j <= true_j <= window.high_j
+    assert window.high_j - window.low_j < 0.03 * true_j

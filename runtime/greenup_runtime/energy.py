@@ -156,13 +156,15 @@ def _integrated(samples: FloatArray, meter: MeterFacts, start_s: float, end_s: f
     energy_j = float(np.sum((watts[1:] + watts[:-1]) / 2 * np.diff(at_s)))
     reach_s = (meter.update_s + meter.lag_s) / 2 + meter.clock_error_s
     edges_j = reach_s * (_edge_step_w(times, values, start_s, meter) + _edge_step_w(times, values, end_s, meter))
+    # How old readings are is a guess that all share: a later trace has the end's power where the start's was.
+    shift_j = reach_s * abs(float(watts[-1] - watts[0]))
     steps_w, length_s = np.diff(values[around]), end_s - start_s
     # Between two readings the power may have changed at any moment; noise of the readings shows alike.
     inner_j = 2 * math.sqrt(float(np.sum((steps_w * np.diff(times[around])) ** 2)) / 2)
     gap_j = (1 - coverage) * length_s * float(np.ptp(values[around]))
     quiet = float(np.median(np.abs(steps_w))) < QUIET_STEPS * meter.resolution
     slack_j = meter.resolution / 2 * length_s if quiet else 0.0
-    return _found(energy_j, edges_j + inner_j + gap_j, slack_j, inside.size, coverage)
+    return _found(energy_j, edges_j + shift_j + inner_j + gap_j, slack_j, inside.size, coverage)
 
 
 def _counted(trace: FloatArray, meter: MeterFacts, start_s: float, end_s: float) -> WindowEnergy:
