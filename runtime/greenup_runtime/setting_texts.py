@@ -20,10 +20,12 @@ def texts_of(kind: Any, before: str = "") -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     hints, below = get_type_hints(kind), _strings_below(kind.__module__)[kind.__name__]
     for field in fields(kind):
-        path, hint = before + field.name, hints[field.name]
+        path = before + field.name
+        hint: Any = hints[field.name]
         if is_dataclass(hint):
             found[path] = _wrapped(hint.__doc__ or "")
-            found |= texts_of(hint, f"{path}.")
+            table: Any = hint
+            found |= texts_of(table, f"{path}.")
         elif field.name in below:
             found[path] = _wrapped(below[field.name])
     return found
