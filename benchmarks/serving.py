@@ -7,6 +7,7 @@ random order; a way's overhead in a round is its latency minus the bare run's me
 one core, clients on another. MLServer comes from the environment that `environments.py mlserver` makes, in its
 quickest form for one core (no parallel workers, no gzip); its REST interface takes JSON alone. *bytes alone* is
 the least that a second process can cost here: it receives, runs the session and sends, without any protocol.
+*asyncio, no protocol* does the same on an event loop, the least that a server in Python for many clients can cost.
 
 Other work on the machine makes every way through a second process look slow. Where it cannot be stopped, root can
 put it aside: setsid -w sh -c 'echo -20 > /proc/self/autogroup; nice -n -20 python benchmarks/serving.py'.
@@ -46,6 +47,7 @@ from greenup.result import Interval
 from greenup_runtime.bundle import Bundle
 
 FLOOR = "Unix socket, bytes alone"
+ECHO_UNIX, ECHO_TCP = "Unix socket, asyncio, no protocol", "TCP, asyncio, no protocol"
 BARE, IN_PROCESS, UNIX, TCP = "bare session.run", "in process", "Unix socket, binary", "TCP, binary"
 JSON, TRITON, MLSERVER = "TCP, JSON", "tritonclient, binary", "MLServer, JSON"
 CONNECTIONS = 8
@@ -82,6 +84,7 @@ def main() -> None:
         starts = started(makers, size.starts)
         running = {name: make() for name, make in makers.items() if name != "bare"}
         running["floor"] = processes.floor(model, scratch, server)
+        running["echo"] = processes.echo(model, scratch, server)
         for each in running.values():
             ends.callback(each.stop)
         found = {
@@ -123,7 +126,9 @@ def ways(bundle: Bundle, model: Path, running: dict[str, Served], window: Float3
     found: dict[str, Ask] = {BARE: _bare(model, window)}
     runner = greenup_runtime.Runner(bundle.blobs.parent.parent, allow_unsigned=True, home=home)
     found[IN_PROCESS] = lambda: runner.infer(window)
-    found[FLOOR] = _bytes(running["floor"], window)
+    found[FLOOR] = _bytes(running["floor"].unix, window)
+    found[ECHO_UNIX] = _bytes(running["echo"].unix, window)
+    found[ECHO_TCP] = _bytes(running["echo"].tcp, window)
     found[UNIX] = Kept(served.unix, binary_request(PATH, window))
     found[TCP] = Kept(served.tcp, binary_request(PATH, window))
     found[JSON] = Kept(served.tcp, json_request(PATH, window))
@@ -140,8 +145,8 @@ def _bare(model: Path, window: Float32) -> Ask:
     return lambda: session.run(None, {"input": window})
 
 
-def _bytes(served: Served, window: Float32) -> Ask:
-    link, request = connected(served.unix), window.tobytes()
+def _bytes(address: Any, window: Float32) -> Ask:
+    link, request = connected(address), window.tobytes()
 
     def ask() -> object:
         link.sendall(request)

@@ -60,6 +60,30 @@ while data := link.recv(size, socket.MSG_WAITALL):
     link.sendall(session.run(None, {"input": window})[0].tobytes())
 """,
 )
+# The same through asyncio: the least that a server costs which serves many connections and ends in time.
+ECHO = (
+    FLOOR[: FLOOR.index("import socket")]
+    + """
+import asyncio
+size = 4 * int(sys.argv[2])
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.data = transport, b""
+    def data_received(self, data):
+        self.data += data
+        if len(self.data) >= size:
+            window = numpy.frombuffer(self.data, "float32").reshape(1, 1, -1)
+            self.data = b""
+            self.transport.write(session.run(None, {"input": window})[0].tobytes())
+async def main():
+    loop = asyncio.get_running_loop()
+    await loop.create_unix_server(Echo, sys.argv[3])
+    await loop.create_server(Echo, "127.0.0.1", int(sys.argv[4]))
+    print("listening", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+)
 
 
 def make_bundle(folder: Path) -> tuple[Bundle, Path]:
@@ -157,13 +181,22 @@ def bare(model: Path, scratch: Path, cores: set[int]) -> Served:
 
 def floor(model: Path, scratch: Path, server: set[int]) -> Served:
     """A process that does nothing but receive bytes, run the session and send bytes, for one connection."""
-    unix = str(scratch / "floor.sock")
+    return _bytes(FLOOR, "floor", model, scratch, server)
+
+
+def echo(model: Path, scratch: Path, server: set[int]) -> Served:
+    """The same on asyncio, at a Unix socket and TCP, for any number of connections."""
+    return _bytes(ECHO, "echo", model, scratch, server)
+
+
+def _bytes(program: str, name: str, model: Path, scratch: Path, server: set[int]) -> Served:
+    unix, port = str(scratch / f"{name}.sock"), free_port()
     began_s = time.perf_counter()
-    command = [sys.executable, "-c", FLOOR, str(model), str(LENGTH), unix]
+    command = [sys.executable, "-c", program, str(model), str(LENGTH), unix, str(port)]
     process = _spawn(command, scratch, server, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    return Served(process, time.perf_counter() - began_s, unix=unix)
+    return Served(process, time.perf_counter() - began_s, ("127.0.0.1", port), unix)
 
 
 def _started(command: list[str], folder: Path, cores: set[int], ask: Callable[[], object]) -> Served:

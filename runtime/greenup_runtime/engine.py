@@ -66,7 +66,7 @@ class Engine:
         Raises UsageFault for windows of another shape.
         """
         self._check(windows)
-        if self._batch == "any":
+        if self._batch == "any" or len(windows) == 1:
             return self.infer_one(windows)
         return np.concatenate([self.infer_one(windows[i : i + 1]) for i in range(len(windows))])
 

@@ -14,33 +14,36 @@ from typing import Any, get_type_hints
 _WIDTH = 110
 
 
+@lru_cache
 def texts_of(kind: Any, before: str = "") -> dict[str, tuple[str, ...]]:
     """Lines of text by path: a table's is its class's docstring, a key's is the string below it."""
     found: dict[str, tuple[str, ...]] = {}
-    hints, below = get_type_hints(kind), _strings_below(kind)
+    hints, below = get_type_hints(kind), _strings_below(kind.__module__)[kind.__name__]
     for field in fields(kind):
-        path, hint = before + field.name, hints[field.name]
+        path = before + field.name
+        hint: Any = hints[field.name]
         if is_dataclass(hint):
             found[path] = _wrapped(hint.__doc__ or "")
-            found |= texts_of(hint, f"{path}.")
+            table: Any = hint
+            found |= texts_of(table, f"{path}.")
         elif field.name in below:
             found[path] = _wrapped(below[field.name])
     return found
 
 
-def _strings_below(kind: Any) -> dict[str, str]:
-    body = _classes(kind.__module__)[kind.__name__]
+@lru_cache
+def _strings_below(module: str) -> dict[str, dict[str, str]]:
+    """By class and field. The tree is not kept: a server has no memory to spare for it."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: _in_body(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _in_body(body: list[ast.stmt]) -> dict[str, str]:
     found: dict[str, str] = {}
     for node, following in pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_string(following):
             found[node.target.id] = following.value.value  # type: ignore[attr-defined]
     return found
-
-
-@lru_cache
-def _classes(module: str) -> dict[str, list[ast.stmt]]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def _is_string(node: ast.stmt) -> bool:

@@ -22,6 +22,7 @@ import httptools
 
 from greenup_runtime.server.head import Head
 from greenup_runtime.server.http import CONTINUE, Answer, Refusal, Request, encode, refused
+from greenup_runtime.server.repeat import Repeat
 from greenup_runtime.server.service import answer_to
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._trusted = trusted
         self._parser = httptools.HttpRequestParser(self)
         self._head = Head(hub.settings)
+        self._repeat = Repeat()
         self._body: list[bytes] = []
         self._size = 0
         self._held = 0
@@ -79,6 +81,16 @@ class Connection(asyncio.Protocol):
             return
         if self._refusal is not None:
             return
+        between, waiting = not self._receiving, len(self._queue)
+        if between and (again := self._repeat.again(data)):
+            self._take(again)
+        else:
+            self._parse(data)
+            if between and self._refusal is None and not self._receiving and len(self._queue) == waiting + 1:
+                self._repeat.learn(data, cast(Request, self._queue[-1]))
+        self._pump()
+
+    def _parse(self, data: bytes) -> None:
         # Bytes that yield neither a body nor a request: an endless head, or an endless trailer.
         self._quiet += len(data)
         try:
@@ -92,7 +104,21 @@ class Connection(asyncio.Protocol):
             self._refuse(Refusal(400, "this is not HTTP/1.1"))
         if self._quiet > self._hub.settings.max_head_bytes:
             self._refuse(self._head.too_large())
-        self._pump()
+
+    def _take(self, request: Request) -> None:
+        """A request whose head was checked before; who may ask, and how much is held, may have changed."""
+        self._quiet = 0
+        if not self._trusted:
+            self._check(self._hub.authorize, request.headers)
+        if self._refusal is None and self._hold(len(request.body)):
+            self._queue.append(request)
+
+    def _hold(self, size: int) -> bool:
+        self._held += size
+        if self._hub.hold(size):
+            return True
+        self._refuse(Refusal(503, "too many bodies are waiting; come back later", ((b"Retry-After", b"1"),)))
+        return False
 
     def eof_received(self) -> bool:
         """The client sends no more; what it asked for is still answered."""
@@ -153,12 +179,9 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             return
         self._size += len(data)
-        self._held += len(data)
         self._body.append(data)
-        if self._size > self._hub.settings.max_body_bytes:
+        if self._hold(len(data)) and self._size > self._hub.settings.max_body_bytes:
             self._refuse(self._head.body_too_large())
-        elif not self._hub.hold(len(data)):
-            self._refuse(Refusal(503, "too many bodies are waiting; come back later", ((b"Retry-After", b"1"),)))
 
     def on_message_complete(self) -> None:
         """A request is whole."""

@@ -24,6 +24,8 @@ LENGTH_HEADER = b"inference-header-content-length"
 _SENT_LENGTH_HEADER = b"Inference-Header-Content-Length"
 _BINARY = b"application/octet-stream"
 _MAX_DIGITS = 10
+# Heads of requests that a model's form remembers: so many, so long.
+_KEPT_HEADS, _KEPT_BYTES = 16, 1024
 
 
 def _no_constant(name: str) -> float:
@@ -70,6 +72,21 @@ class Form:
         """The classes' names as bytes."""
         return [name.encode() for name in self.classes]
 
+    @cached_property
+    def heads(self) -> dict[bytes, Head]:
+        """What JSON before binary tensors said, by its bytes: clients send the same again and again."""
+        return {}
+
+
+class Head(NamedTuple):
+    """What the JSON of a request says beside the values; `binary_bytes` None means that these are in it too."""
+
+    id: str | None
+    shape: tuple[int, int, int]
+    series: bool
+    outputs: list[tuple[str, bool]]
+    binary_bytes: int | None
+
 
 class Call(NamedTuple):
     """One request for inference: windows [cases, channels, length], and which outputs are wanted in which form."""
@@ -88,14 +105,22 @@ def decode(body: bytes, header: bytes | None, form: Form) -> Call:
     length = _header_length(header, len(body))
     if length == 0:
         return Call(None, _raw_windows(body, form), _outputs({}, form, binary=True))
-    request = _json(body[:length])
-    parameters = _object(request.get("parameters", {}), "parameters")
-    tensor = _only_input(request.get("inputs"), form)
-    windows = _windows(tensor, memoryview(body)[length:], form)
-    identity = request.get("id")
-    if identity is not None and not isinstance(identity, str):
-        raise Refusal(400, "id is no string")
-    return Call(identity, windows, _outputs(request, form, binary=parameters.get("binary_data_output") is True))
+    text, tail = body[:length], memoryview(body)[length:]
+    head, data = form.heads.get(text), None
+    if head is None or head.binary_bytes != len(tail):
+        head, data = _head(_json(text), len(tail), form)
+        _keep(form.heads, text, head)
+    values = from_json(data, head.shape) if head.binary_bytes is None else from_binary(tail, head.shape)
+    return Call(head.id, prepare(values, form, series=head.series), head.outputs)
+
+
+def _keep(heads: dict[bytes, Head], text: bytes, head: Head) -> None:
+    """Remember a head that may come again; one with an id hardly will."""
+    if head.binary_bytes is None or head.id or len(text) > _KEPT_BYTES:
+        return
+    if len(heads) >= _KEPT_HEADS:
+        heads.clear()
+    heads[text] = head
 
 
 def encode(
@@ -103,9 +128,9 @@ def encode(
 ) -> Answer:
     """The answer to a call, with binary tensors after the JSON where they are wanted."""
     outputs, tails = [], []
-    best: list[int] = np.argmax(probabilities, axis=1).tolist()
     for name, binary in call.outputs:
         label = name == LABEL
+        best: list[int] = np.argmax(probabilities, axis=1).tolist() if label else []
         output: dict[str, Any] = {
             "name": name,
             "datatype": "BYTES" if label else "FP32",
@@ -168,21 +193,25 @@ def _only_input(inputs: Any, form: Form) -> dict[str, Any]:
     return tensor
 
 
-def _windows(tensor: dict[str, Any], tail: memoryview, form: Form) -> Float32:
-    parameters = _object(tensor.get("parameters", {}), "the input's parameters")
-    if "shared_memory_region" in parameters:
+def _head(request: dict[str, Any], tail_bytes: int, form: Form) -> tuple[Head, Any]:
+    """The head, and the values where they are in JSON; so many bytes came after it."""
+    parameters = _object(request.get("parameters", {}), "parameters")
+    tensor = _only_input(request.get("inputs"), form)
+    about = _object(tensor.get("parameters", {}), "the input's parameters")
+    if "shared_memory_region" in about:
         raise Refusal(400, "shared memory is not offered; send the tensor in the body")
     shape = checked_shape(tensor.get("shape"), form.max_values)
-    size = parameters.get("binary_data_size")
+    size = about.get("binary_data_size")
     if size is None:
-        if len(tail):
+        if tail_bytes:
             raise Refusal(400, "there are bytes after the JSON that no binary_data_size speaks of")
-        values = from_json(tensor.get("data"), shape)
-    elif "data" in tensor or type(size) is not int or size != len(tail):
-        raise Refusal(400, f"binary_data_size is {str(size)[:40]}, {len(tail)} bytes came after the JSON")
-    else:
-        values = from_binary(tail, shape)
-    return prepare(values, form, series=parameters.get("series") is True)
+    elif "data" in tensor or type(size) is not int or size != tail_bytes:
+        raise Refusal(400, f"binary_data_size is {str(size)[:40]}, {tail_bytes} bytes came after the JSON")
+    identity = request.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise Refusal(400, "id is no string")
+    outputs = _outputs(request, form, binary=parameters.get("binary_data_output") is True)
+    return Head(identity, shape, about.get("series") is True, outputs, size), tensor.get("data")
 
 
 def _raw_windows(body: bytes, form: Form) -> Float32:
