@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from greenup_runtime.errors import MeterFault
 from greenup_runtime.meters import (
@@ -27,6 +27,9 @@ from greenup_runtime.meters import (
 )
 from greenup_runtime.meters import survey as surveying
 from greenup_runtime.meters.base import Meter, MeterOptions
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["METERS", "SENSORS", "Chosen", "Meter", "MeterOptions", "choose", "names", "open_named", "survey"]
 
@@ -109,10 +112,12 @@ def _must_open(request: str, options: MeterOptions) -> Meter:
 
 
 def _own_meters() -> dict[str, Open]:
+    from importlib import metadata
+
     return {point.name: _loader(point) for point in metadata.entry_points(group=ENTRY_POINTS)}
 
 
-def _loader(point: metadata.EntryPoint) -> Open:
+def _loader(point: EntryPoint) -> Open:
     def open_meter(options: MeterOptions) -> Meter:
         try:
             opened: Open = point.load()
