@@ -30,6 +30,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
+from sampler import FileMeter
 
 from greenup_runtime.clock import SystemClock
 from greenup_runtime.meters import Chosen
@@ -43,7 +44,6 @@ from greenup_runtime.settings import RecordSettings
 from greenup_runtime.spool import Column, Spool, of_columns
 from greenup_runtime.store import Store
 from greenup_runtime.student import t95
-from greenup_runtime.trial import MeterFacts
 
 GOALS = {"durable_hz": 20_000, "logging_share": 0.05, "record_us": 3.0}
 MODEL_S = 1e-4
@@ -69,23 +69,6 @@ RECORD = {
     "estimated": False,
     "simulated": False,
 }
-
-
-class FilePower:
-    """Watts out of two files, read at 100 Hz as a sensor through hwmon is."""
-
-    def __init__(self, folder: Path) -> None:
-        self.facts = MeterFacts("files", "power", "board", "two files on disk", 0.01, simulated=True)
-        self._volts, self._amperes = folder / "in1_input", folder / "curr1_input"
-        self._volts.write_text("5012\n")
-        self._amperes.write_text("641\n")
-
-    def read(self) -> float:
-        """Watts now."""
-        return int(self._volts.read_text()) * int(self._amperes.read_text()) / 1e6
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def main() -> None:
@@ -263,7 +246,7 @@ def logging(folder: Path, meter: str, arguments: argparse.Namespace) -> dict[str
 def _recorder(home: Path, kind: str) -> LiveRecorder:
     clock = SystemClock()
     store = Store(home)
-    meter: Meter = FakeMeter(clock) if kind == "counter" else FilePower(home)
+    meter: Meter = FakeMeter(clock) if kind == "counter" else FileMeter(home, 100.0)
     return LiveRecorder(RecordSettings(), store, Chosen(meter, ()), clock)
 
 

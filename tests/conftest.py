@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from store_parts import Parts
 
+    from greenup.signing import SigningKey
+    from greenup_runtime.store import Store
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
@@ -41,6 +44,34 @@ def memory(tmp_path: Path) -> Iterator[Path]:
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small bundle, unsigned; for reading."""
+    import small_bundle
+
+    path = tmp_path_factory.mktemp("bundle") / "b"
+    small_bundle.make(path)
+    return path
+
+
+@pytest.fixture
+def key() -> SigningKey:
+    """The test's own signing key."""
+    from greenup.signing import find_key
+
+    return find_key()
+
+
+@pytest.fixture
+def store(tmp_path: Path, key: SigningKey) -> Store:
+    """A device's empty store that trusts `key`."""
+    from greenup_runtime.store import Store
+
+    store = Store(tmp_path / "device")
+    store.trust(key.allowed_signers_line())
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -20,18 +20,6 @@ from greenup_runtime.proving import prove_installed
 from greenup_runtime.store import Store, selection_bytes
 
 
-@pytest.fixture
-def key() -> SigningKey:
-    return find_key()
-
-
-@pytest.fixture
-def store(tmp_path: Path, key: SigningKey) -> Store:
-    store = Store(tmp_path / "device")
-    store.trust(key.allowed_signers_line())
-    return store
-
-
 def signed_bundle(folder: Path, key: SigningKey, **options: Any) -> tuple[Bundle, str]:
     bundle = small_bundle.make(folder, **options)
     packing.sign(folder, key)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_bundle
 import tritonclient.http as triton
 from live_server import INFER, Live, live, tensor, windows
 from tritonclient.utils import InferenceServerException
@@ -21,13 +20,6 @@ from greenup_runtime import Runner
 
 # A Python that has the package `kserve`, which is too large for the environment of the tests.
 KSERVE = os.environ.get("GREENUP_KSERVE_PYTHON")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "b"
-    small_bundle.make(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import schemathesis
-import small_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_server import INFER, Live, binary, head, live, post, read, tensor, windows
@@ -25,13 +24,6 @@ load_all_checks()
 SCHEMA = schemathesis.openapi.from_path(str(Path(routes.__file__).with_name("openapi.json")))
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 PROTOCOL_ERRORS = {200, 204, 400, 401, 404, 405, 408, 413, 415, 417, 429, 431, 501, 503}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "b"
-    small_bundle.make(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,6 @@ OPENAPI = json.loads((Path(routes.__file__).with_name("openapi.json")).read_text
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "b"
-    small_bundle.make(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def recorder() -> Kept:
     return Kept()
 

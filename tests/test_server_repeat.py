@@ -10,17 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_bundle
 from live_server import INFER, Live, Reply, binary, live, post, read, tensor, windows
 
 TOKEN = "0123456789abcdef-secret"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "b"
-    small_bundle.make(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -18,25 +18,13 @@ import pytest
 from live_server import INFER, Kept, Live, head, live, post, read, tensor, windows
 from test_runner_store import commit, install, selection, signed_bundle
 
-from greenup.signing import SigningKey, find_key
+from greenup.signing import SigningKey
 from greenup_runtime import loaded
 from greenup_runtime.bundle import Bundle
 from greenup_runtime.store import Store
 
 RUNTIME = Path(__file__).parent.parent / "runtime"
 BODY = json.dumps(tensor(windows())).encode()
-
-
-@pytest.fixture
-def key() -> SigningKey:
-    return find_key()
-
-
-@pytest.fixture
-def store(tmp_path: Path, key: SigningKey) -> Store:
-    store = Store(tmp_path / "device")
-    store.trust(key.allowed_signers_line())
-    return store
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int, str], None]
 DATA = ["data", "runtime/preprocess.py", "stages.py"]
 TRAIN = [*DATA, "model.py", "presets.py", "train.py", "epochs.py", "augment.py"]
-TRAIN += ["checkpoint.py", "distill.py", "weights.py"]
+TRAIN += ["checkpoint.py", "distill.py", "weights.py", "reproducible.py"]
 EXPORT = ["model.py", "export.py", "graph", "weights.py", "stages.py"]
 TORCH = ["torch", "numpy", "pandas", "aeon"]
 ONNX = [*TORCH, "onnx", "onnxscript", "onnxruntime"]

@@ -8,8 +8,7 @@ returns something worse (on validation data) than what it was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from greenup.distill import Teacher
 from greenup.epochs import PREDICT_BATCH, Cases, Epoch, Run, logits_of
 from greenup.model import Classifier, ModelConfig
 from greenup.recipe import TrainSpec
+from greenup.reproducible import reproducible
 from greenup.weights import State
 from greenup_runtime.errors import DataFault
 
@@ -60,7 +60,7 @@ def train(
     _check_split(train, validation)
     path = folder / "checkpoint.pt"
     report = progress or (lambda done, total, message: None)
-    with _reproducible(spec.threads):
+    with reproducible(spec.threads):
         run = Run(config, spec, train, validation, seed, initial_state, teacher)
         found, note = checkpoint.load(path, run.key)
         if note:
@@ -89,17 +89,3 @@ def _check_split(train: Cases, validation: Cases) -> None:
     for name, cases in (("training", train), ("validation", validation)):
         if not len(cases.y):
             raise DataFault(f"the {name} split has no cases", "give more data, or change data.validation")
-
-
-@contextmanager
-def _reproducible(threads: int) -> Iterator[None]:
-    """Deterministic algorithms on a fixed number of threads, and the caller's settings afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])

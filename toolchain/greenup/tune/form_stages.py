@@ -89,7 +89,7 @@ class FormStages(TuneStages):
         inputs |= {"data": self.data_key, "seed": self.recipe.seed, "opset": self.recipe.opset}
         inputs["scheme"] = self.scheme()
         inputs |= dump(self.recipe, "train", "prune", "distill", "quantize")
-        code = [*TRAIN, *_FORM, "quantize", "reproducible.py", "onnx_facts.py"]
+        code = [*TRAIN, *_FORM, "quantize", "onnx_facts.py"]
         return self._run("qat", inputs, code, ONNX, partial(self._rounded, parent, form, label), label)
 
     def _static_inputs(self, source: Path, nodes: Sequence[str]) -> dict[str, Any]:
